@@ -1,0 +1,3 @@
+//! The first chapter of tenant-schemas.
+
+fn main() {}

@@ -1,0 +1,206 @@
+//! A running server.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::binaries::{self, Binaries};
+use crate::command::User;
+use crate::directory::{self, Directory};
+use crate::error::Attempt as _;
+use crate::supervisor::{Cluster, Supervisor};
+use crate::{Builder, Error};
+
+/// A private PostgreSQL server, stopped and removed when it is dropped or its process ends.
+#[derive(Debug)]
+pub struct Server {
+    pub(crate) directory: PathBuf,
+    pub(crate) binaries: Binaries,
+    pub(crate) pid: u32,
+    /// Ends the server when dropped.
+    pub(crate) _holder: Holder,
+}
+
+/// What keeps a server running.
+#[derive(Debug)]
+#[expect(
+    dead_code,
+    reason = "held, not read: the end of either is noticed by the supervisor"
+)]
+pub(crate) enum Holder {
+    /// This process started the server.
+    Starter(Supervisor),
+    /// Another process started it, and this one writes to the same pipe.
+    Joiner(fs::File),
+}
+
+impl Server {
+    /// Starts a server with PostgreSQL's defaults, except that it does not wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Error`] means that there is no server; nothing is left behind.
+    pub fn start() -> Result<Server, Error> {
+        Server::builder().start()
+    }
+
+    /// Describes a server that differs from the one of [`Server::start`].
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// The URL of the database `postgres`, for the superuser `postgres`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// The URL of another database on this server. It is not made by asking for its URL.
+    #[must_use]
+    pub fn url_of(&self, database: &str) -> String {
+        let host = percent_encoded(self.directory.as_os_str().as_bytes());
+        format!(
+            "postgresql://postgres@{host}:5432/{}",
+            percent_encoded(database.as_bytes())
+        )
+    }
+
+    /// The major version of PostgreSQL, such as 17.
+    #[must_use]
+    pub fn major(&self) -> u32 {
+        self.binaries.major
+    }
+
+    /// The directory of `postgres` and, in most installations, `psql` and `pg_dump`.
+    #[must_use]
+    pub fn bin_dir(&self) -> &Path {
+        &self.binaries.dir
+    }
+
+    /// The directory of the socket `.s.PGSQL.5432`, which is removed with the server.
+    #[must_use]
+    pub fn socket_dir(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The process identifier of the server.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What the server has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        read_lossy(&self.directory.join("log"))
+    }
+}
+
+pub(crate) fn start(builder: &Builder) -> Result<Server, Error> {
+    let user = User::instead_of_root();
+    directory::sweep(user);
+    let kept = builder
+        .keep_in
+        .as_deref()
+        .map(|path| Kept::open(path, user))
+        .transpose()?;
+    let major = match kept.as_ref().and_then(|kept| kept.major) {
+        Some(kept) => Some(kept),
+        None => builder.major,
+    };
+    if let (Some(kept), Some(asked), Some(path)) = (major, builder.major, &builder.keep_in)
+        && kept != asked
+    {
+        return Err(Error::OtherMajor {
+            directory: path.clone(),
+            kept,
+            asked,
+        });
+    }
+    let binaries = binaries::find(major, user)?;
+    let directory = Directory::create(user)?;
+    let data = match &builder.keep_in {
+        Some(path) => absolute(path)?.join("data"),
+        None => directory.path.join("data"),
+    };
+    let lock = kept.map(|kept| kept.lock);
+    Cluster {
+        builder,
+        binaries,
+        directory,
+        data,
+        lock,
+        user,
+    }
+    .start(None)
+}
+
+/// The directory of a cluster that outlives its server.
+struct Kept {
+    lock: fs::File,
+    major: Option<u32>,
+}
+
+impl Kept {
+    fn open(path: &Path, user: Option<User>) -> Result<Kept, Error> {
+        let make = || format!("make the directory {}", path.display());
+        fs::create_dir_all(path).attempt(make)?;
+        let is_empty = fs::read_dir(path).attempt(make)?.next().is_none();
+        if let (Some(User { uid, gid }), true) = (user, is_empty) {
+            std::os::unix::fs::chown(path, Some(uid), Some(gid)).attempt(make)?;
+        }
+        let lock_path = path.join("lock");
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&lock_path);
+        let lock = lock.attempt(|| format!("open {}", lock_path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::InUse {
+                    directory: path.to_owned(),
+                });
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(error).attempt(|| format!("lock {}", lock_path.display()));
+            }
+        }
+        let version = fs::read_to_string(path.join("data/PG_VERSION")).ok();
+        let major = version.and_then(|version| version.trim().parse().ok());
+        Ok(Kept { lock, major })
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    path.canonicalize()
+        .attempt(|| format!("find {}", path.display()))
+}
+
+pub(crate) fn read_lossy(path: &Path) -> String {
+    fs::read(path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+fn percent_encoded(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, &byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            text + &char::from(byte).to_string()
+        }
+        _ => text + &format!("%{byte:02X}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent_encoded;
+
+    #[test]
+    fn only_unreserved_characters_are_left_as_they_are() {
+        assert_eq!(
+            percent_encoded(b"/tmp/private-postgres_1.~a b%\xc3\xa9"),
+            "%2Ftmp%2Fprivate-postgres_1.~a%20b%25%C3%A9"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Directories of migrations, looked at before they are embedded.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What was found in a directory of migrations.
+#[derive(Default)]
+pub(crate) struct Directory {
+    /// Why it can't be embedded, in the user's words.
+    pub(crate) problems: Vec<String>,
+    /// Files that say how a migration runs, which embedding reads but does not track.
+    pub(crate) metadata: Vec<PathBuf>,
+}
+
+impl Directory {
+    /// Reads `path`, which is relative to the directory of Cargo.toml.
+    pub(crate) fn read(path: &str) -> Self {
+        let root = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+        Self::at(&Path::new(&root).join(path))
+    }
+
+    fn at(path: &Path) -> Self {
+        let mut found = Self::default();
+        if let Err(error) = found.look(path) {
+            let problem = match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => format!(
+                    "there is no directory {} (the path is relative to the directory of Cargo.toml)",
+                    path.display()
+                ),
+                _ => format!("can't read the directory {}: {error}", path.display()),
+            };
+            found.problems.push(problem);
+        }
+        found
+    }
+
+    fn look(&mut self, path: &Path) -> io::Result<()> {
+        let mut versions = BTreeMap::<String, String>::new();
+        let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let migration = entry.path();
+            if name.starts_with('.') || migration.is_file() {
+                continue;
+            }
+            let shown = migration.display();
+            if !migration.join("up.sql").is_file() {
+                self.problems
+                    .push(format!("the migration {shown} has no up.sql"));
+            }
+            match version(&name) {
+                None => self.problems.push(format!(
+                    "{shown} is no name for a migration: use `<timestamp>_<name>`, \
+                     such as `2026-01-31-120000_create_rooms`"
+                )),
+                Some(version) => {
+                    if let Some(other) = versions.insert(version, name) {
+                        self.problems
+                            .push(format!("{shown} has the same version as {other}"));
+                    }
+                }
+            }
+            let metadata = migration.join("metadata.toml");
+            if metadata.is_file() {
+                self.metadata.push(metadata);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The version in a migration's name, as Diesel reads it.
+fn version(name: &str) -> Option<String> {
+    let version = name.split('_').next()?.replace('-', "");
+    version
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then_some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_start_with_a_digit_and_lose_their_hyphens() {
+        assert_eq!(
+            version("2026-01-31-120000_create_rooms").as_deref(),
+            Some("20260131120000")
+        );
+        assert_eq!(
+            version("00000000000000_setup").as_deref(),
+            Some("00000000000000")
+        );
+        assert_eq!(version("0001").as_deref(), Some("0001"));
+        for name in ["", "_", "helpers", "create_rooms", "-_x"] {
+            assert_eq!(version(name), None, "{name}");
+        }
+    }
+
+    #[track_caller]
+    fn problem(found: &Directory, expected: &str) {
+        let said = found
+            .problems
+            .iter()
+            .any(|problem| problem.contains(expected));
+        assert!(said, "{:?} does not say {expected:?}", found.problems);
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let found = Directory::at(Path::new("/nowhere/migrations"));
+        assert_eq!(found.problems.len(), 1);
+        problem(&found, "there is no directory /nowhere/migrations");
+    }
+
+    #[test]
+    fn every_broken_migration_is_named() {
+        let root = env::temp_dir().join(format!("broken-migrations-{}", std::process::id()));
+        for name in ["1_empty", "2_good", "2-_again", "helpers", ".hidden"] {
+            fs::create_dir_all(root.join(name)).expect("a directory");
+        }
+        for file in [
+            "2_good/up.sql",
+            "2_good/metadata.toml",
+            "2-_again/up.sql",
+            "README.md",
+        ] {
+            fs::write(root.join(file), "").expect("a file");
+        }
+        let found = Directory::at(&root);
+        fs::remove_dir_all(&root).expect("the directory can go");
+        problem(&found, "1_empty has no up.sql");
+        problem(&found, "helpers has no up.sql");
+        problem(&found, "helpers is no name for a migration");
+        problem(&found, "2_good has the same version as 2-_again");
+        assert_eq!(found.problems.len(), 4);
+        assert_eq!(found.metadata, [root.join("2_good/metadata.toml")]);
+    }
+}

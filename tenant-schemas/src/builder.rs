@@ -1,0 +1,312 @@
+//! [`TenancyBuilder`]: what a tenancy is made of.
+
+use std::any::TypeId;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use diesel::Connection as _;
+use diesel::pg::PgConnection;
+use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::result::QueryResult;
+
+use crate::app::App;
+use crate::connection::{MAX_TENANTS, Policy, SetCalls, TenantConnection};
+use crate::error::{BoxError, Error, Result};
+use crate::event::{Event, Listeners};
+use crate::model::{FieldRole, TenantModel};
+use crate::name::{SchemaName, SchemaNamePolicy};
+use crate::pool::{Baseline, OnConnect};
+use crate::registry::{LoadedApp, Registry, check_declarations, in_order};
+use crate::script::Script;
+use crate::tenancy::Tenancy;
+
+/// What a [`Tenancy`] is made of. Contradictions are reported by [`build`](Self::build).
+#[must_use = "nothing is built until `build` is called"]
+pub struct TenancyBuilder<T> {
+    database_url: String,
+    apps: Vec<App>,
+    pool_size: u32,
+    min_idle: u32,
+    checkout_timeout: Duration,
+    max_lifetime: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    public: String,
+    include_shared: bool,
+    extra: Vec<String>,
+    names: SchemaNamePolicy,
+    set_calls: SetCalls,
+    max_tenants: usize,
+    listeners: Listeners,
+    on_connect: Vec<OnConnect>,
+    model: PhantomData<fn() -> T>,
+}
+
+impl<T: TenantModel> TenancyBuilder<T> {
+    pub(crate) fn new(database_url: String) -> Self {
+        Self {
+            database_url,
+            apps: Vec::new(),
+            pool_size: 10,
+            min_idle: 0,
+            checkout_timeout: Duration::from_secs(30),
+            max_lifetime: Some(Duration::from_secs(30 * 60)),
+            idle_timeout: Some(Duration::from_secs(10 * 60)),
+            public: SchemaName::public().to_string(),
+            include_shared: true,
+            extra: Vec::new(),
+            names: SchemaNamePolicy::default(),
+            set_calls: SetCalls::default(),
+            max_tenants: MAX_TENANTS,
+            listeners: Listeners::default(),
+            on_connect: Vec::new(),
+            model: PhantomData,
+        }
+    }
+
+    /// Adds an app. Apps are migrated in the order in which they are added,
+    /// unless they come [`after`](App::after) another.
+    pub fn app(mut self, app: impl Into<App>) -> Self {
+        self.apps.push(app.into());
+        self
+    }
+
+    /// Sets how many connections the pool has at most. Defaults to 10.
+    pub fn pool_size(self, pool_size: u32) -> Self {
+        Self { pool_size, ..self }
+    }
+
+    /// Sets how many idle connections the pool keeps ready. Defaults to 0: they are made when needed.
+    pub fn min_idle(self, min_idle: u32) -> Self {
+        Self { min_idle, ..self }
+    }
+
+    /// Sets how long a checkout waits for a connection. Defaults to 30 seconds.
+    pub fn checkout_timeout(self, checkout_timeout: Duration) -> Self {
+        Self {
+            checkout_timeout,
+            ..self
+        }
+    }
+
+    /// Sets how long a connection lives. Defaults to 30 minutes; `None` means for ever.
+    pub fn max_lifetime(self, max_lifetime: Option<Duration>) -> Self {
+        Self {
+            max_lifetime,
+            ..self
+        }
+    }
+
+    /// Sets how long a connection may be idle. Defaults to 10 minutes; `None` means for ever.
+    pub fn idle_timeout(self, idle_timeout: Option<Duration>) -> Self {
+        Self {
+            idle_timeout,
+            ..self
+        }
+    }
+
+    /// Names the schema that holds what all tenants share. Defaults to `public`.
+    pub fn public_schema(self, name: impl Into<String>) -> Self {
+        Self {
+            public: name.into(),
+            ..self
+        }
+    }
+
+    /// Adds schemas to the end of every search path, for extensions and the
+    /// like; the guide's `PG_EXTRA_SEARCH_PATHS`. Defaults to none.
+    pub fn extra_search_path<S: Into<String>>(
+        mut self,
+        schemas: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.extra.extend(schemas.into_iter().map(Into::into));
+        self
+    }
+
+    /// Whether a tenant's search path has the public schema behind the tenant's own.
+    /// Defaults to `true`.
+    ///
+    /// `false` is recommended for new projects: a tenant's query that misses its
+    /// table fails instead of finding one of that name in `public`, and shared
+    /// tables are declared as `public.plans` in `table!`.
+    pub fn include_shared(self, include_shared: bool) -> Self {
+        Self {
+            include_shared,
+            ..self
+        }
+    }
+
+    /// Sets which schema names tenants may have. Defaults to [`SchemaNamePolicy::Plain`].
+    pub fn schema_names(self, names: SchemaNamePolicy) -> Self {
+        Self { names, ..self }
+    }
+
+    /// Sets how often the search path is sent. Defaults to [`SetCalls::EveryCheckout`].
+    pub fn set_calls(self, set_calls: SetCalls) -> Self {
+        Self { set_calls, ..self }
+    }
+
+    /// Sets how many tenants a connection serves before it is closed. Defaults to 200.
+    ///
+    /// A backend keeps about 9 KB of catalog cache for each tenant and table it
+    /// has seen, and gives it back only by ending.
+    pub fn max_tenants_per_connection(self, max_tenants: usize) -> Self {
+        Self {
+            max_tenants,
+            ..self
+        }
+    }
+
+    /// Adds a listener that is told of events once they are committed.
+    ///
+    /// What it returns, or its panic, is logged and reported, and undoes
+    /// nothing. It must not block for long: the connection waits for it.
+    pub fn listener(
+        mut self,
+        listener: impl Fn(&Event<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.listeners.after.push(Box::new(listener));
+        self
+    }
+
+    /// Adds a listener that is told of events inside the transaction that
+    /// brings them about, with the connection turned to the schema.
+    ///
+    /// If it fails, everything is rolled back. Before and after the migrations
+    /// of a schema that exists, which are a transaction each, it has one of its own.
+    pub fn listener_in_transaction(
+        mut self,
+        listener: impl Fn(&Event<'_>, &mut TenantConnection) -> Result<(), BoxError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        self.listeners.inside.push(Box::new(listener));
+        self
+    }
+
+    /// Adds something to be done to each new connection, such as `SET statement_timeout`.
+    ///
+    /// The search path is none of its business: it is set afterwards.
+    pub fn on_connect(
+        mut self,
+        f: impl Fn(&mut PgConnection) -> QueryResult<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_connect.push(Box::new(f));
+        self
+    }
+
+    /// Builds the tenancy: reads the migrations, connects once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with every contradiction, [`Error::MigrationSource`],
+    /// or [`Error::Connect`] if the database can't be reached.
+    pub fn build(self) -> Result<Tenancy<T>> {
+        let mut problems = Vec::new();
+        let name = |name: &str, what: &str, problems: &mut Vec<String>| {
+            SchemaName::with_policy(name, SchemaNamePolicy::Quoted)
+                .map_err(|error| problems.push(format!("{what}: {error}")))
+                .ok()
+        };
+        let public = name(&self.public, "the public schema", &mut problems)
+            .unwrap_or_else(SchemaName::public);
+        let extra: Vec<SchemaName> = self
+            .extra
+            .iter()
+            .filter_map(|schema| name(schema, "the extra search path", &mut problems))
+            .collect();
+        if extra.contains(&public) {
+            problems.push(format!(
+                "schema {public} is both the public schema and an extra one: \
+                 use `include_shared` to say whether it is on the path"
+            ));
+        }
+        if self.pool_size == 0 {
+            problems.push("the pool has no connections: give `pool_size` at least 1".to_owned());
+        }
+        if self.min_idle > self.pool_size {
+            problems.push(format!(
+                "`min_idle` is {}, more than the {} connections of `pool_size`",
+                self.min_idle, self.pool_size
+            ));
+        }
+        if self.max_tenants == 0 {
+            problems.push(
+                "a connection can't serve 0 tenants: give `max_tenants_per_connection` at least 1"
+                    .to_owned(),
+            );
+        }
+        for (duration, setter) in [
+            (Some(self.checkout_timeout), "checkout_timeout"),
+            (self.max_lifetime, "max_lifetime"),
+            (self.idle_timeout, "idle_timeout"),
+        ] {
+            if duration == Some(Duration::ZERO) {
+                problems.push(format!("`{setter}` is zero: give it some time"));
+            }
+        }
+        check_declarations(&public, &mut problems);
+        let apps = in_order(self.apps, &mut problems);
+        if !problems.is_empty() {
+            return Err(Error::Config { problems });
+        }
+        let apps = apps
+            .into_iter()
+            .map(|app| {
+                let scripts = Script::load(&app)?;
+                Ok(LoadedApp { app, scripts })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let unique_columns = T::fields()
+            .iter()
+            .filter(|field| matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl))
+            .map(|field| field.column)
+            .collect();
+        let registry = Arc::new(Registry {
+            apps,
+            listeners: self.listeners,
+            policy: Arc::new(Policy {
+                public,
+                include_shared: self.include_shared,
+                extra,
+                set_calls: self.set_calls,
+                max_tenants: self.max_tenants,
+                generation: AtomicU64::new(0),
+            }),
+            names: self.names,
+            model: TypeId::of::<T>(),
+            tenant_table: T::table(),
+            domain_table: T::domains(),
+            unique_columns,
+        });
+        // The pool would try until its time is over, and then say less.
+        PgConnection::establish(&self.database_url).map_err(Error::Connect)?;
+        let pool = Pool::builder()
+            .max_size(self.pool_size)
+            .min_idle(Some(self.min_idle))
+            .connection_timeout(self.checkout_timeout)
+            .max_lifetime(self.max_lifetime)
+            .idle_timeout(self.idle_timeout)
+            .connection_customizer(Box::new(Baseline {
+                registry: Arc::clone(&registry),
+                on_connect: self.on_connect,
+            }))
+            .build(ConnectionManager::new(self.database_url))?;
+        Ok(Tenancy::new(pool, registry))
+    }
+}
+
+impl<T> fmt::Debug for TenancyBuilder<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("TenancyBuilder")
+            .field("apps", &self.apps)
+            .field("pool_size", &self.pool_size)
+            .field("public", &self.public)
+            .field("set_calls", &self.set_calls)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! [`TenantConnection`] as a Diesel connection: each way to send a statement makes sure of the path first.
+
+use diesel::associations::HasTable;
+use diesel::connection::{
+    AnsiTransactionManager, CacheSize, Connection, ConnectionSealed, Instrumentation,
+    LoadConnection, SimpleConnection, TransactionManager as _,
+};
+use diesel::expression::{MixedAggregates, QueryMetadata, ValidGrouping, is_aggregate};
+use diesel::migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection};
+use diesel::pg::{GetPgMetadataCache, Pg, PgConnection, PgMetadataCache};
+use diesel::prelude::*;
+use diesel::query_builder::{AsChangeset, IntoUpdateTarget, Query, QueryFragment, QueryId};
+use diesel::query_dsl::UpdateAndFetchResults;
+use diesel::query_dsl::methods::LoadQuery;
+use diesel::r2d2::R2D2Connection;
+use diesel::result::{ConnectionResult, QueryResult};
+
+use super::watch::Watch;
+use super::{TenantConnection, TenantTransactionManager};
+
+use std::sync::Arc;
+
+impl ConnectionSealed for TenantConnection {}
+
+impl SimpleConnection for TenantConnection {
+    fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
+        self.ensure()?;
+        self.inner.batch_execute(query)
+    }
+}
+
+impl Connection for TenantConnection {
+    type Backend = Pg;
+    type TransactionManager = TenantTransactionManager;
+
+    fn establish(database_url: &str) -> ConnectionResult<Self> {
+        PgConnection::establish(database_url).map(Self::new)
+    }
+
+    fn execute_returning_count<T>(&mut self, source: &T) -> QueryResult<usize>
+    where
+        T: QueryFragment<Pg> + QueryId,
+    {
+        self.ensure()?;
+        self.inner.execute_returning_count(source)
+    }
+
+    fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
+        self.inner.transaction_state()
+    }
+
+    fn instrumentation(&mut self) -> &mut dyn Instrumentation {
+        self.inner.instrumentation()
+    }
+
+    fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
+        let watch = Watch::new(Arc::clone(&self.notes), Some(Box::new(instrumentation)));
+        self.inner.set_instrumentation(watch);
+    }
+
+    fn set_prepared_statement_cache_size(&mut self, size: CacheSize) {
+        self.cache_size = size;
+        self.inner.set_prepared_statement_cache_size(size);
+    }
+}
+
+impl<B> LoadConnection<B> for TenantConnection
+where
+    PgConnection: LoadConnection<B, Backend = Pg>,
+{
+    type Cursor<'conn, 'query> = <PgConnection as LoadConnection<B>>::Cursor<'conn, 'query>;
+    type Row<'conn, 'query> = <PgConnection as LoadConnection<B>>::Row<'conn, 'query>;
+
+    fn load<'conn, 'query, T>(
+        &'conn mut self,
+        source: T,
+    ) -> QueryResult<Self::Cursor<'conn, 'query>>
+    where
+        T: Query + QueryFragment<Pg> + QueryId + 'query,
+        Pg: QueryMetadata<T::SqlType>,
+    {
+        self.ensure()?;
+        <PgConnection as LoadConnection<B>>::load(&mut self.inner, source)
+    }
+}
+
+impl GetPgMetadataCache for TenantConnection {
+    fn get_metadata_cache(&mut self) -> &mut PgMetadataCache {
+        self.inner.get_metadata_cache()
+    }
+}
+
+/// Creates the table of Diesel's own migration harness in the schema of the scope.
+impl MigrationConnection for TenantConnection {
+    fn setup(&mut self) -> QueryResult<usize> {
+        diesel::sql_query(CREATE_MIGRATIONS_TABLE).execute(self)
+    }
+}
+
+impl<'b, Changes, Output> UpdateAndFetchResults<Changes, Output> for TenantConnection
+where
+    Changes: Copy + AsChangeset<Target = <Changes as HasTable>::Table> + IntoUpdateTarget,
+    diesel::dsl::Update<Changes, Changes>: LoadQuery<'b, TenantConnection, Output>,
+    <Changes::Table as Table>::AllColumns: ValidGrouping<()>,
+    <<Changes::Table as Table>::AllColumns as ValidGrouping<()>>::IsAggregate:
+        MixedAggregates<is_aggregate::No, Output = is_aggregate::No>,
+{
+    fn update_and_fetch(&mut self, changeset: Changes) -> QueryResult<Output> {
+        diesel::update(changeset).set(changeset).get_result(self)
+    }
+}
+
+impl R2D2Connection for TenantConnection {
+    /// Sends nothing: the path of the next scope takes the ping's place, and
+    /// without a scope no statement is sent.
+    fn ping(&mut self) -> QueryResult<()> {
+        Ok(())
+    }
+
+    /// Gives up the tenant, and says whether the connection has to be closed.
+    fn is_broken(&mut self) -> bool {
+        self.leave();
+        self.broken
+            || self.notes.raw_transaction()
+            || self.served.len() > self.policy.max_tenants
+            || AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner)
+    }
+}

@@ -1,0 +1,557 @@
+//! [`TenantConnection`]: a Diesel connection that knows whose data it sees.
+//!
+//! Everything that needs Diesel's door for third-party connections is in this
+//! module and those below it.
+
+mod belief;
+mod copy;
+mod diesel_impl;
+mod scope;
+mod transaction;
+mod watch;
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use diesel::connection::{
+    CacheSize, Connection as _, SimpleConnection as _, TransactionManager as _,
+};
+use diesel::pg::{GetPgMetadataCache as _, PgConnection, PgMetadataCache};
+use diesel::result::QueryResult;
+
+use crate::error::{Error, Result};
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::path::SearchPath;
+use crate::sql;
+
+use self::belief::Beliefs;
+use self::watch::{Notes, Watch};
+
+pub use self::scope::SetCalls;
+pub(crate) use self::scope::{Policy, Scope};
+pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
+
+/// How many tenants a connection serves before it is closed, unless the builder says otherwise.
+pub(crate) const MAX_TENANTS: usize = 200;
+
+/// Work that waits for a commit.
+type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
+
+/// A PostgreSQL connection that knows whose data it sees.
+///
+/// It is a Diesel connection in every way: queries, transactions, `COPY` and
+/// migrations run unchanged, and unqualified names resolve in the schema of the
+/// connection's scope. It dereferences to [`PgConnection`], so that functions
+/// which take one can be called with `&mut conn`.
+///
+/// A connection without a scope refuses every statement. The pool of a
+/// [`Tenancy`](crate::Tenancy) hands out connections that have one; the
+/// scope ends when the connection goes back, and a connection whose state can't
+/// be vouched for is closed instead.
+///
+/// # Isolation
+///
+/// Before a statement is sent, the path that the server has is known to be the
+/// path of the scope, or is sent first; [`SetCalls`] says when it counts as
+/// known. In a transaction it is sent with `SET LOCAL`, together with `BEGIN`.
+/// When a connection turns from one schema to another, prepared statements and
+/// the types that Diesel remembers are forgotten on both sides; between
+/// checkouts temporary tables, cursors and sequence values are as well.
+///
+/// # Round trips
+///
+/// Choosing a tenant takes one, in the place of the pool's ping. A query or a
+/// transaction takes as many as without tenancy.
+pub struct TenantConnection {
+    inner: PgConnection,
+    policy: Arc<Policy>,
+    /// The tenancy that the connection belongs to, for the modules that know its type.
+    owner: Option<Arc<dyn Any + Send + Sync>>,
+    scope: Option<Scope>,
+    beliefs: Beliefs,
+    notes: Arc<Notes>,
+    /// The path whose plans and types the caches hold.
+    cached: Option<Arc<SearchPath>>,
+    /// The migration run up to which plans were made anew.
+    generation: u64,
+    /// What the user asked of Diesel's statement cache.
+    cache_size: CacheSize,
+    served: HashSet<SchemaName>,
+    broken: bool,
+    after_commit: Vec<(usize, AfterCommit)>,
+}
+
+/// What leaves a scope, besides the path: a nested scope keeps more than a checkout does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// The connection turns to a tenant for good: nothing of the last one may stay.
+    Checkout,
+    /// The connection is lent for a while: the outer scope's temporary tables stay.
+    Lent,
+}
+
+impl TenantConnection {
+    fn new(mut inner: PgConnection) -> Self {
+        let notes = Arc::new(Notes::default());
+        let user = diesel::connection::get_default_instrumentation();
+        inner.set_instrumentation(Watch::new(Arc::clone(&notes), user));
+        Self {
+            inner,
+            policy: Arc::default(),
+            owner: None,
+            scope: None,
+            beliefs: Beliefs::default(),
+            notes,
+            cached: None,
+            generation: 0,
+            cache_size: CacheSize::Unbounded,
+            served: HashSet::new(),
+            broken: false,
+            after_commit: Vec::new(),
+        }
+    }
+
+    /// Makes the connection one of a pool: its rules, and a path on which nothing is found.
+    pub(crate) fn join(
+        &mut self,
+        policy: Arc<Policy>,
+        owner: Arc<dyn Any + Send + Sync>,
+    ) -> QueryResult<()> {
+        self.generation = policy.generation();
+        self.policy = policy;
+        self.owner = Some(owner);
+        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
+    }
+
+    /// The tenancy that the connection belongs to, if it is an `O`.
+    pub(crate) fn owner<O: Send + Sync + 'static>(&self) -> Option<Arc<O>> {
+        Arc::clone(self.owner.as_ref()?).downcast().ok()
+    }
+
+    /// The schema of the scope; `None` if no scope was chosen.
+    #[must_use]
+    pub fn schema_name(&self) -> Option<&SchemaName> {
+        self.scope.as_ref().map(Scope::schema)
+    }
+
+    /// The search path of the scope; `None` if no scope was chosen.
+    #[must_use]
+    pub fn search_path(&self) -> Option<&SearchPath> {
+        self.scope.as_ref().map(|scope| &*scope.path)
+    }
+
+    /// The tenant of the scope; `None` if the scope was chosen by a schema's name, or is public.
+    #[must_use]
+    pub fn tenant<T: TenantModel>(&self) -> Option<&T> {
+        self.scope.as_ref()?.tenant.as_deref()?.downcast_ref()
+    }
+
+    /// Turns the connection to `tenant`, for as long as it is checked out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InsideTransaction`] inside a transaction. [`Error::NoSuchSchema`]
+    /// if the tenant has no schema; the connection has no scope then.
+    pub fn set_tenant<T: TenantModel>(&mut self, tenant: &T) -> Result<()> {
+        let scope = self.tenant_scope(tenant);
+        self.turn_to(scope)
+    }
+
+    /// Turns the connection to `schema`, for as long as it is checked out.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_tenant`](Self::set_tenant).
+    pub fn set_schema(&mut self, schema: &SchemaName) -> Result<()> {
+        let scope = Scope::new(self.policy.path(schema));
+        self.turn_to(scope)
+    }
+
+    /// Turns the connection to the public schema, for as long as it is checked out.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_tenant`](Self::set_tenant).
+    pub fn set_public(&mut self) -> Result<()> {
+        let public = self.policy.public.clone();
+        self.set_schema(&public)
+    }
+
+    /// Runs `f` with the connection turned to `tenant`.
+    ///
+    /// Scopes nest, in transactions too. The outer scope is back when `f`
+    /// returns, fails or panics.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `f` returns. [`Error::NoSuchSchema`], without calling `f`, if the
+    /// tenant has no schema.
+    pub fn with_tenant<T, R, E>(
+        &mut self,
+        tenant: &T,
+        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E>
+    where
+        T: TenantModel,
+        E: From<Error>,
+    {
+        let scope = self.tenant_scope(tenant);
+        self.lend(scope, f)
+    }
+
+    /// Runs `f` with the connection turned to `schema`.
+    ///
+    /// Scopes nest, in transactions too. The outer scope is back when `f`
+    /// returns, fails or panics.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `f` returns. [`Error::NoSuchSchema`], without calling `f`, if there
+    /// is no such schema: PostgreSQL would skip it in silence and look in the next one.
+    pub fn with_schema<R, E>(
+        &mut self,
+        schema: &SchemaName,
+        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E>
+    where
+        E: From<Error>,
+    {
+        let scope = Scope::new(self.policy.path(schema));
+        self.lend(scope, f)
+    }
+
+    /// Runs `f` with the connection turned to the public schema.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_schema`](Self::with_schema).
+    pub fn with_public<R, E>(
+        &mut self,
+        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E>
+    where
+        E: From<Error>,
+    {
+        let public = self.policy.public.clone();
+        self.with_schema(&public, f)
+    }
+
+    /// Starts building a transaction with an isolation level or an access mode.
+    ///
+    /// As [`PgConnection::build_transaction`], and the closure gets the tenant's connection.
+    pub fn build_transaction(&mut self) -> TenantTransactionBuilder<'_> {
+        TenantTransactionBuilder::new(self)
+    }
+
+    /// How many tenants the connection has served since it was opened.
+    #[must_use]
+    pub fn tenants_served(&self) -> usize {
+        self.served.len()
+    }
+
+    pub(crate) fn tenant_scope<T: TenantModel>(&self, tenant: &T) -> Scope {
+        Scope::new(self.policy.path(tenant.schema_name())).with_tenant(Arc::new(tenant.clone()))
+    }
+
+    /// Runs `f` in `scope`, which may have a path that no public method would give it.
+    pub(crate) fn lend<R, E>(
+        &mut self,
+        scope: Scope,
+        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E>
+    where
+        E: From<Error>,
+    {
+        let outer = self.scope.clone();
+        if outer.as_ref().is_none_or(|outer| outer.path != scope.path) {
+            self.resync();
+            self.arrive(&scope, Arrival::Lent)?;
+        }
+        self.scope = Some(scope);
+        let lent = Lent { conn: self, outer };
+        f(&mut *lent.conn)
+    }
+
+    /// Turns to `scope` and sends its path, at a checkout or between transactions.
+    pub(crate) fn turn_to(&mut self, scope: Scope) -> Result<()> {
+        self.resync();
+        if self.beliefs.depth() > 0 && !self.in_test_transaction() {
+            return Err(Error::InsideTransaction {
+                schema: scope.schema().clone(),
+            });
+        }
+        self.scope = None;
+        if self.notes.take_moved() {
+            self.beliefs.forget();
+        }
+        if self.policy.set_calls != SetCalls::WhenChanged || !self.is_known(&scope.path) {
+            self.arrive(&scope, Arrival::Checkout)?;
+        }
+        if !self.served.contains(scope.schema()) {
+            self.served.insert(scope.schema().clone());
+        }
+        self.scope = Some(scope);
+        Ok(())
+    }
+
+    /// Sends the path of a scope whose schema has yet to be looked for.
+    fn arrive(&mut self, scope: &Scope, arrival: Arrival) -> Result<()> {
+        if self.beliefs.depth() == 0 {
+            return self.send_path(scope, Some(arrival));
+        }
+        // The check that travels with the path would fail the user's transaction.
+        let schema = scope.schema().clone();
+        match self.own(|inner| sql::schema_exists(inner, &schema)) {
+            Ok(true) => self.send_path(scope, None),
+            Ok(false) => Err(Error::NoSuchSchema { schema }),
+            Err(error) => Err(Error::database("looking for the schema", error)),
+        }
+    }
+
+    /// Makes sure that the server has the path of the scope, whatever happened since.
+    fn ensure(&mut self) -> QueryResult<()> {
+        self.resync();
+        self.keep_watch();
+        if self.notes.take_moved() {
+            self.beliefs.forget();
+        }
+        let Some(scope) = self.scope.clone() else {
+            return Err(Error::NoScope.into());
+        };
+        if self.is_known(&scope.path) {
+            return Ok(());
+        }
+        Ok(self.send_path(&scope, None)?)
+    }
+
+    /// Takes the watch up again if someone put another instrumentation on the inner connection.
+    fn keep_watch(&mut self) {
+        if self
+            .inner
+            .instrumentation()
+            .downcast_ref::<Watch>()
+            .is_none()
+        {
+            self.notes.distrust();
+            let watch = Watch::new(Arc::clone(&self.notes), None);
+            self.inner.set_instrumentation(watch);
+        }
+    }
+
+    /// Whether nothing has to be sent before a statement in the scope of `path`.
+    fn is_known(&self, path: &SearchPath) -> bool {
+        self.policy.set_calls != SetCalls::EveryStatement
+            && !self.notes.raw_transaction()
+            && self.beliefs.hold(path)
+            && self.cached.as_deref() == Some(path)
+            && self.generation == self.policy.generation()
+    }
+
+    /// Sends the path of `scope` and what has to go with it, as one message.
+    fn send_path(&mut self, scope: &Scope, arrival: Option<Arrival>) -> Result<()> {
+        let local = self.beliefs.depth() > 0;
+        let mut message = String::new();
+        if arrival.is_some() {
+            message.push_str(&sql::require_schema(scope.schema()));
+            message.push_str("; ");
+        }
+        let changes = self.path_message(&scope.path, local);
+        message.push_str(&changes.message);
+        if changes.turns && arrival == Some(Arrival::Checkout) {
+            message.push_str("; ");
+            message.push_str(sql::WASH);
+        }
+        match self.own(|inner| inner.batch_execute(&message)) {
+            Ok(()) => {
+                self.path_sent(&scope.path, &changes);
+                Ok(())
+            }
+            Err(error) => Err(self.path_refused(scope, error)),
+        }
+    }
+
+    /// What to send so that the server has `path`, and our caches fit it.
+    fn path_message(&self, path: &Arc<SearchPath>, local: bool) -> PathChanges {
+        let turns = self.cached.as_ref() != Some(path);
+        let generation = self.policy.generation();
+        let mut message = if local {
+            sql::set_local_path(path)
+        } else {
+            sql::set_path(path)
+        };
+        if turns {
+            message.push_str("; ");
+            message.push_str(sql::DEALLOCATE);
+        } else if generation != self.generation {
+            message.push_str("; ");
+            message.push_str(sql::DISCARD_PLANS);
+        }
+        PathChanges {
+            message,
+            turns,
+            generation,
+        }
+    }
+
+    fn path_sent(&mut self, path: &Arc<SearchPath>, changes: &PathChanges) {
+        self.beliefs.sent(path);
+        self.generation = changes.generation;
+        if changes.turns {
+            // The only public way to empty Diesel's half of the cache.
+            self.inner
+                .set_prepared_statement_cache_size(CacheSize::Disabled);
+            self.inner
+                .set_prepared_statement_cache_size(self.cache_size);
+            *self.inner.get_metadata_cache() = PgMetadataCache::new();
+            self.cached = Some(Arc::clone(path));
+        }
+    }
+
+    /// Finds out why a path was refused. Nothing is known of the connection then.
+    fn path_refused(&mut self, scope: &Scope, error: diesel::result::Error) -> Error {
+        self.beliefs.forget();
+        let schema = scope.schema().clone();
+        let alive = !self.is_dead() && self.beliefs.depth() == 0;
+        if alive
+            && matches!(
+                self.own(|inner| sql::schema_exists(inner, &schema)),
+                Ok(false)
+            )
+        {
+            return Error::NoSuchSchema { schema };
+        }
+        if self.beliefs.depth() == 0 {
+            self.broken = true;
+        }
+        Error::database(format!("turning to schema {schema}"), error)
+    }
+
+    /// Whether the connection to the server is gone.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        diesel::connection::AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner)
+            .transaction_depth()
+            .is_err()
+    }
+
+    /// Marks the connection as one that the pool has to close.
+    pub(crate) fn condemn(&mut self) {
+        self.broken = true;
+    }
+
+    /// Runs statements of our own: they name their schemas, and move no path behind our back.
+    pub(crate) fn own<R>(&mut self, f: impl FnOnce(&mut PgConnection) -> R) -> R {
+        self.notes.set_own(true);
+        let result = f(&mut self.inner);
+        self.notes.set_own(false);
+        result
+    }
+
+    /// Runs `f` once the outermost transaction is committed; now, if there is none.
+    ///
+    /// It does not run if the transaction, or the savepoint it is in, is rolled back.
+    pub(crate) fn after_commit(&mut self, f: impl FnOnce(&mut Self) + Send + 'static) {
+        self.resync();
+        match self.beliefs.depth() {
+            0 => f(self),
+            depth => self.after_commit.push((depth, Box::new(f))),
+        }
+    }
+
+    /// Whether a transaction is open.
+    pub(crate) fn in_transaction(&mut self) -> bool {
+        self.resync();
+        self.beliefs.depth() > 0
+    }
+
+    fn in_test_transaction(&mut self) -> bool {
+        !diesel::connection::AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner)
+    }
+
+    /// The scope's schema has another name now.
+    pub(crate) fn follow(&mut self, schema: &SchemaName) {
+        if let Some(scope) = &mut self.scope {
+            scope.path = Arc::new(self.policy.path(schema));
+        }
+        self.beliefs.forget();
+    }
+
+    /// Gives up the tenant; the pool calls it when the connection comes back.
+    fn leave(&mut self) {
+        self.scope = None;
+        self.after_commit.clear();
+    }
+}
+
+/// The answer to "what has to be sent?".
+struct PathChanges {
+    message: String,
+    turns: bool,
+    generation: u64,
+}
+
+/// Gives the outer scope back, also when the closure panics.
+struct Lent<'a> {
+    conn: &'a mut TenantConnection,
+    outer: Option<Scope>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.conn.scope = self.outer.take();
+    }
+}
+
+impl Deref for TenantConnection {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.inner
+    }
+}
+
+/// Lends the inner connection, on the path of the scope.
+///
+/// SQL that is sent through it is watched like any other.
+///
+/// # Panics
+///
+/// If the path of the scope can't be established: the connection is dead, or in
+/// a failed transaction whose path is not known. Without a scope, the inner
+/// connection has a path on which no unqualified name is found.
+impl DerefMut for TenantConnection {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        let prepared = if self.scope.is_some() {
+            self.ensure()
+        } else {
+            self.close_path()
+        };
+        if let Err(error) = prepared {
+            panic!(
+                "the search path could not be established, and no query may run without it: {error}"
+            );
+        }
+        &mut self.inner
+    }
+}
+
+impl TenantConnection {
+    /// Sets the path on which nothing is found, for a connection without a scope.
+    fn close_path(&mut self) -> QueryResult<()> {
+        self.beliefs.forget();
+        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
+    }
+}
+
+impl fmt::Debug for TenantConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantConnection")
+            .field("scope", &self.scope)
+            .field("tenants_served", &self.served.len())
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! [`Scope`]: whose data a connection sees, and [`Policy`]: the rules for all connections of a pool.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::name::SchemaName;
+use crate::path::SearchPath;
+
+/// How often the search path is sent to the server; the guide's `TENANT_LIMIT_SET_CALLS`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SetCalls {
+    /// Before every statement: one round trip more for each.
+    ///
+    /// For programs whose own SQL changes the path in places that no text shows,
+    /// such as a `SET` in the body of a function that a query calls, and that
+    /// go on using the same connection afterwards.
+    EveryStatement,
+    /// At every checkout, in the place of the pool's ping: no round trip more
+    /// than a pool without tenancy.
+    ///
+    /// Whatever an earlier user of the connection did to the path can't matter.
+    /// Within a checkout, SQL whose text mentions `search_path`, `set_config`,
+    /// `RESET`, `DISCARD` or `SET SCHEMA` makes the next statement send the path
+    /// again. Not seen is a `SET` in the body of a function that a statement calls.
+    #[default]
+    EveryCheckout,
+    /// Only when the tenant is another than the connection's last one: a
+    /// checkout for the same tenant sends nothing at all.
+    ///
+    /// As above, and what is not seen lasts beyond the checkout: a `SET` in the
+    /// body of a function, a schema that was dropped, a connection that died
+    /// while it was idle (its first statement fails).
+    WhenChanged,
+}
+
+/// The rules for all connections of a pool.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) public: SchemaName,
+    pub(crate) include_shared: bool,
+    pub(crate) extra: Vec<SchemaName>,
+    pub(crate) set_calls: SetCalls,
+    pub(crate) max_tenants: usize,
+    /// Counts migration runs; a plan that is older may be stuck on `public`.
+    pub(crate) generation: AtomicU64,
+}
+
+impl Policy {
+    /// The path of a scope in `schema`.
+    pub(crate) fn path(&self, schema: &SchemaName) -> SearchPath {
+        let path = SearchPath::new(schema.clone());
+        let path = if self.include_shared {
+            path.shared(self.public.clone())
+        } else {
+            path
+        };
+        path.extra(self.extra.iter().cloned())
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes every connection of the pool forget its plans before it is used again.
+    pub(crate) fn bump_generation(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            public: SchemaName::public(),
+            include_shared: true,
+            extra: Vec::new(),
+            set_calls: SetCalls::default(),
+            max_tenants: super::MAX_TENANTS,
+            generation: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Whose data a connection sees: a search path, and the tenant if one was given.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub(crate) path: Arc<SearchPath>,
+    pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Scope {
+    pub(crate) fn new(path: SearchPath) -> Self {
+        Self {
+            path: Arc::new(path),
+            tenant: None,
+        }
+    }
+
+    pub(crate) fn with_tenant(self, tenant: Arc<dyn Any + Send + Sync>) -> Self {
+        Self {
+            tenant: Some(tenant),
+            ..self
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &SchemaName {
+        self.path.schema()
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,273 @@
+//! Transactions: the path travels with `BEGIN`, and what we know of it follows every savepoint.
+
+use std::fmt;
+
+use diesel::connection::{
+    AnsiTransactionManager, InTransactionStatus, SimpleConnection as _, TransactionManager,
+    TransactionManagerStatus, ValidTransactionManagerStatus,
+};
+use diesel::pg::PgConnection;
+use diesel::result::{Error as DieselError, QueryResult};
+
+use crate::error::Error;
+
+use super::TenantConnection;
+
+/// Diesel's transaction manager, and the search path along with it.
+///
+/// A transaction that begins before the path of the scope was sent carries it
+/// in the same message as `BEGIN`, as `SET LOCAL`: no round trip more.
+#[derive(Debug)]
+pub struct TenantTransactionManager(());
+
+impl TransactionManager<TenantConnection> for TenantTransactionManager {
+    type TransactionStateData = AnsiTransactionManager;
+
+    fn begin_transaction(conn: &mut TenantConnection) -> QueryResult<()> {
+        conn.begin("BEGIN")
+    }
+
+    fn rollback_transaction(conn: &mut TenantConnection) -> QueryResult<()> {
+        conn.rollback()
+    }
+
+    fn commit_transaction(conn: &mut TenantConnection) -> QueryResult<()> {
+        conn.commit()
+    }
+
+    fn transaction_manager_status_mut(
+        conn: &mut TenantConnection,
+    ) -> &mut TransactionManagerStatus {
+        AnsiTransactionManager::transaction_manager_status_mut(&mut conn.inner)
+    }
+}
+
+impl TenantConnection {
+    fn begin(&mut self, begin: &str) -> QueryResult<()> {
+        self.resync();
+        if self.notes.take_moved() {
+            self.beliefs.forget();
+        }
+        let Some(scope) = self.scope.clone() else {
+            return Err(Error::NoScope.into());
+        };
+        if self.beliefs.depth() > 0 {
+            self.own(AnsiTransactionManager::begin_transaction)?;
+            self.beliefs.begun();
+        } else if self.is_known(&scope.path) {
+            self.own(|inner| AnsiTransactionManager::begin_transaction_sql(inner, begin))?;
+            self.beliefs.begun();
+        } else {
+            let changes = self.path_message(&scope.path, true);
+            let message = format!("{begin}; {}", changes.message);
+            let outcome =
+                self.own(|inner| AnsiTransactionManager::begin_transaction_sql(inner, &message));
+            if let Err(error) = outcome {
+                // The server may have got as far as `BEGIN`, which Diesel does not know of.
+                self.condemn();
+                let _ = self.own(|inner| inner.batch_execute("ROLLBACK"));
+                return Err(error);
+            }
+            self.beliefs.begun();
+            self.path_sent(&scope.path, &changes);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> QueryResult<()> {
+        self.resync();
+        if self.notes.take_moved() {
+            self.beliefs.forget();
+        }
+        // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and no error.
+        let failed = self.transaction_has_failed();
+        let depth = self.beliefs.depth();
+        self.own(AnsiTransactionManager::commit_transaction)
+            .inspect_err(|_| {
+                self.resync();
+                self.forget_work_from(depth);
+            })?;
+        self.beliefs.committed();
+        if failed {
+            self.forget_work_from(depth);
+        }
+        for (level, _) in &mut self.after_commit {
+            *level = (*level).min(self.beliefs.depth());
+        }
+        if self.beliefs.depth() == 0 {
+            for work in std::mem::take(&mut self.after_commit) {
+                (work.1)(self);
+            }
+        }
+        Ok(())
+    }
+
+    fn rollback(&mut self) -> QueryResult<()> {
+        self.resync();
+        if self.notes.take_moved() {
+            self.beliefs.forget();
+        }
+        self.forget_work_from(self.beliefs.depth());
+        self.own(AnsiTransactionManager::rollback_transaction)
+            .inspect_err(|_| self.resync())?;
+        self.beliefs.rolled_back();
+        Ok(())
+    }
+
+    /// Drops the work that waited for the commit of this level.
+    fn forget_work_from(&mut self, depth: usize) {
+        self.after_commit.retain(|(level, _)| *level < depth);
+    }
+
+    fn transaction_has_failed(&mut self) -> bool {
+        matches!(
+            AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner),
+            TransactionManagerStatus::Valid(ValidTransactionManagerStatus {
+                in_transaction: Some(InTransactionStatus {
+                    requires_rollback_maybe_up_to_top_level: true,
+                    ..
+                }),
+                ..
+            })
+        )
+    }
+
+    /// Learns the depth from Diesel, in case a transaction ended without our doing.
+    pub(super) fn resync(&mut self) {
+        let depth = depth(&mut self.inner);
+        if depth != self.beliefs.depth() {
+            self.beliefs.resync(depth);
+            self.after_commit.retain(|(level, _)| *level <= depth);
+        }
+    }
+}
+
+/// The depth in Diesel's own bookkeeping; a broken connection has none.
+fn depth(inner: &mut PgConnection) -> usize {
+    AnsiTransactionManager::transaction_manager_status_mut(inner)
+        .transaction_depth()
+        .ok()
+        .flatten()
+        .map_or(0, |depth| depth.get() as usize)
+}
+
+/// A transaction with an isolation level or an access mode.
+///
+/// Made by [`TenantConnection::build_transaction`]; the counterpart of Diesel's
+/// [`TransactionBuilder`](diesel::pg::TransactionBuilder).
+#[must_use = "a transaction builder does nothing until `run` is called"]
+pub struct TenantTransactionBuilder<'a> {
+    conn: &'a mut TenantConnection,
+    isolation: &'static str,
+    access: &'static str,
+    deferrable: &'static str,
+}
+
+impl<'a> TenantTransactionBuilder<'a> {
+    pub(super) fn new(conn: &'a mut TenantConnection) -> Self {
+        Self {
+            conn,
+            isolation: "",
+            access: "",
+            deferrable: "",
+        }
+    }
+
+    /// Makes the transaction `READ ONLY`. Defaults to the session's access mode.
+    pub fn read_only(self) -> Self {
+        Self {
+            access: " READ ONLY",
+            ..self
+        }
+    }
+
+    /// Makes the transaction `READ WRITE`. Defaults to the session's access mode.
+    pub fn read_write(self) -> Self {
+        Self {
+            access: " READ WRITE",
+            ..self
+        }
+    }
+
+    /// Makes the transaction `DEFERRABLE`, which matters if it is serializable and read only.
+    pub fn deferrable(self) -> Self {
+        Self {
+            deferrable: " DEFERRABLE",
+            ..self
+        }
+    }
+
+    /// Makes the transaction `NOT DEFERRABLE`.
+    pub fn not_deferrable(self) -> Self {
+        Self {
+            deferrable: " NOT DEFERRABLE",
+            ..self
+        }
+    }
+
+    /// Makes the transaction `READ COMMITTED`. Defaults to the session's level.
+    pub fn read_committed(self) -> Self {
+        Self {
+            isolation: " ISOLATION LEVEL READ COMMITTED",
+            ..self
+        }
+    }
+
+    /// Makes the transaction `REPEATABLE READ`. Defaults to the session's level.
+    pub fn repeatable_read(self) -> Self {
+        Self {
+            isolation: " ISOLATION LEVEL REPEATABLE READ",
+            ..self
+        }
+    }
+
+    /// Makes the transaction `SERIALIZABLE`. Defaults to the session's level.
+    pub fn serializable(self) -> Self {
+        Self {
+            isolation: " ISOLATION LEVEL SERIALIZABLE",
+            ..self
+        }
+    }
+
+    /// Runs `f` in the transaction: committed if it returns `Ok`, rolled back if not.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `f` returns, [`AlreadyInTransaction`](DieselError::AlreadyInTransaction)
+    /// inside a transaction, or what the database says to `BEGIN` and `COMMIT`.
+    pub fn run<T, E>(self, f: impl FnOnce(&mut TenantConnection) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<DieselError>,
+    {
+        let Self {
+            conn,
+            isolation,
+            access,
+            deferrable,
+        } = self;
+        if conn.in_transaction() {
+            return Err(DieselError::AlreadyInTransaction.into());
+        }
+        conn.begin(&format!("BEGIN TRANSACTION{isolation}{access}{deferrable}"))?;
+        match f(conn) {
+            Ok(value) => {
+                conn.commit()?;
+                Ok(value)
+            }
+            Err(error) => match conn.rollback() {
+                Ok(()) | Err(DieselError::BrokenTransactionManager) => Err(error),
+                Err(rollback) => Err(rollback.into()),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for TenantTransactionBuilder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TenantTransactionBuilder(BEGIN TRANSACTION{}{}{})",
+            self.isolation, self.access, self.deferrable
+        )
+    }
+}

@@ -1,0 +1,386 @@
+//! [`Error`]: every failure, as a thing that a caller does differently about.
+
+use std::fmt;
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use crate::model::FieldError;
+use crate::name::{NameError, SchemaName};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a listener or a migration written in Rust returns when it fails.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Every failure of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A string is no schema name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+
+    /// A statement was sent before a tenant was chosen.
+    #[error(
+        "this connection has no tenant: take it from `Tenancy::tenant`, `schema` or `public`, \
+         or choose one with `set_tenant`, `set_schema` or `set_public`"
+    )]
+    NoScope,
+
+    /// The schema does not exist. PostgreSQL would skip it in silence and look in the next one.
+    #[error("schema {schema} does not exist: save its tenant, or run `create_missing_schemas`")]
+    #[non_exhaustive]
+    NoSuchSchema {
+        /// The schema that was asked for.
+        schema: SchemaName,
+    },
+
+    /// The schema exists already, and nothing said that it may be taken over.
+    #[error(
+        "schema {schema} already exists and was left untouched: choose another name, \
+         or take the schema over with `adopt`"
+    )]
+    #[non_exhaustive]
+    SchemaExists {
+        /// The schema that was to be made.
+        schema: SchemaName,
+    },
+
+    /// The schema is not a tenant's to make, rename or drop.
+    #[error("schema {schema} can't be {action}: it is {what}")]
+    #[non_exhaustive]
+    Protected {
+        /// The schema.
+        schema: SchemaName,
+        /// What was to be done, as a participle.
+        action: &'static str,
+        /// What the schema is.
+        what: &'static str,
+    },
+
+    /// A tenant was saved, renamed or deleted from the scope of another tenant.
+    #[error(
+        "tenant {schema} can't be changed from the scope of {current}: \
+         use a connection of the public schema, or of the tenant itself"
+    )]
+    #[non_exhaustive]
+    OtherScope {
+        /// The tenant that was to be changed.
+        schema: SchemaName,
+        /// The scope of the connection.
+        current: SchemaName,
+    },
+
+    /// The scope of a connection was to be changed in the middle of a transaction.
+    #[error(
+        "the tenant can't be changed to {schema} inside a transaction: \
+         finish it first, or lend the connection with `with_schema` or `with_tenant`"
+    )]
+    #[non_exhaustive]
+    InsideTransaction {
+        /// The scope that was asked for.
+        schema: SchemaName,
+    },
+
+    /// The connection was not made by the pool of a `Tenancy`, so it knows no apps.
+    #[error("this connection knows no apps: take it from a `Tenancy` of the same tenant model")]
+    Detached,
+
+    /// The tenant was never saved, or its row is gone.
+    #[error("tenant {schema} has no row: save it first")]
+    #[non_exhaustive]
+    NotSaved {
+        /// The tenant's schema.
+        schema: SchemaName,
+    },
+
+    /// Another tenant has the schema name or the domain.
+    #[error("tenant {schema} can't be saved: {detail}")]
+    #[non_exhaustive]
+    Duplicate {
+        /// The tenant's schema.
+        schema: SchemaName,
+        /// What PostgreSQL says is there already.
+        detail: String,
+        /// The database's error.
+        source: DieselError,
+    },
+
+    /// What was given to the builder contradicts itself.
+    #[error("the tenancy can't be built: {}", .problems.join("; "))]
+    #[non_exhaustive]
+    Config {
+        /// Every contradiction, in words.
+        problems: Vec<String>,
+    },
+
+    /// A field of a tenant can't be set.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+
+    /// The database can't be reached with the URL that was given.
+    #[error(
+        "the database can't be reached: check the host, the role and the password of the database URL"
+    )]
+    Connect(#[source] diesel::ConnectionError),
+
+    /// No connection could be had.
+    #[error("no connection could be had from the pool: {0}")]
+    Pool(String),
+
+    /// The migrations of an app can't be read.
+    #[error("the migrations of app {app} can't be used: {reason}")]
+    #[non_exhaustive]
+    MigrationSource {
+        /// The app.
+        app: String,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+
+    /// A migration failed and was rolled back.
+    #[error("migration {app}/{version} failed in schema {schema}{}", Place(*.line))]
+    #[non_exhaustive]
+    Migration {
+        /// The schema.
+        schema: SchemaName,
+        /// The app.
+        app: String,
+        /// The migration's version.
+        version: String,
+        /// The line of the migration's SQL at which PostgreSQL stopped, if it said so.
+        line: Option<usize>,
+        /// What failed.
+        source: BoxError,
+    },
+
+    /// A version was asked for that the app does not have.
+    #[error(
+        "app {app} has no migration {version:?}, or several that begin so; it has {}",
+        .known.join(", ")
+    )]
+    #[non_exhaustive]
+    UnknownVersion {
+        /// The app.
+        app: String,
+        /// What was asked for.
+        version: String,
+        /// The migrations that there are.
+        known: Vec<String>,
+    },
+
+    /// An app was asked for that there is none of.
+    #[error("there is no app {app:?} here; there are {}", .known.join(", "))]
+    #[non_exhaustive]
+    UnknownApp {
+        /// What was asked for.
+        app: String,
+        /// The apps that there are.
+        known: Vec<String>,
+    },
+
+    /// A migration has nothing that reverts it.
+    #[error("migration {app}/{version} can't be reverted: it has no down.sql")]
+    #[non_exhaustive]
+    Irreversible {
+        /// The app.
+        app: String,
+        /// The migration.
+        version: String,
+    },
+
+    /// The schema was migrated by Diesel's own harness, and nothing said that its record may be taken over.
+    #[error(
+        "schema {schema} has a table __diesel_schema_migrations and no ledger:          take over what it records with `migrate().adopt()`, or write the ledger alone with `fake()`"
+    )]
+    #[non_exhaustive]
+    NeedsAdoption {
+        /// The schema.
+        schema: SchemaName,
+    },
+
+    /// Diesel's own harness recorded a version that two apps have.
+    #[error(
+        "schema {schema} has version {version} recorded by Diesel, which is both in app {} and in app {}:          write the ledger of one of them with `fake()` first", .apps[0], .apps[1]
+    )]
+    #[non_exhaustive]
+    AmbiguousVersion {
+        /// The schema.
+        schema: SchemaName,
+        /// The version.
+        version: String,
+        /// The apps that have it.
+        apps: [String; 2],
+    },
+
+    /// The run stopped before it came to this schema.
+    #[error("schema {schema} was skipped: the run stopped after the first failure")]
+    #[non_exhaustive]
+    Skipped {
+        /// The schema.
+        schema: SchemaName,
+    },
+
+    /// A tenant's schema name was changed in its value, and then saved.
+    #[error(
+        "tenant {from} can't be saved under the schema name {to}:          `rename` moves the schema and the row together"
+    )]
+    #[non_exhaustive]
+    SchemaNameChanged {
+        /// The name in the row.
+        from: SchemaName,
+        /// The name in the value.
+        to: SchemaName,
+    },
+
+    /// A listener inside the transaction failed, and everything was rolled back.
+    #[error("a listener of {event} failed for schema {schema}, nothing was changed")]
+    #[non_exhaustive]
+    Listener {
+        /// The event.
+        event: &'static str,
+        /// The schema.
+        schema: SchemaName,
+        /// What the listener returned.
+        source: BoxError,
+    },
+
+    /// Some schemas of a run failed; each has its own outcome in the report.
+    #[error("{failed} of {total} schemas failed, the first is {schema}: {reason}")]
+    #[non_exhaustive]
+    SomeFailed {
+        /// How many failed.
+        failed: usize,
+        /// How many there were.
+        total: usize,
+        /// The first that failed.
+        schema: SchemaName,
+        /// Why the first one failed.
+        reason: String,
+    },
+
+    /// The code that ran for a tenant panicked.
+    #[error("the work for schema {schema} panicked: {message}")]
+    #[non_exhaustive]
+    Panicked {
+        /// The schema.
+        schema: SchemaName,
+        /// The panic's message.
+        message: String,
+    },
+
+    /// The database refused a statement.
+    #[error("{doing} failed{}", Hint(source))]
+    #[non_exhaustive]
+    Database {
+        /// What was being done, in words.
+        doing: String,
+        /// The database's error.
+        source: DieselError,
+    },
+}
+
+impl Error {
+    /// Wraps a failure of the database, keeping an error of ours that travelled inside one of Diesel's.
+    pub(crate) fn database(doing: impl Into<String>, source: DieselError) -> Self {
+        match source {
+            DieselError::QueryBuilderError(inner) => match inner.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(inner) => Self::Database {
+                    doing: doing.into(),
+                    source: DieselError::QueryBuilderError(inner),
+                },
+            },
+            source => Self::Database {
+                doing: doing.into(),
+                source,
+            },
+        }
+    }
+}
+
+/// Lets `?` work in closures that return this crate's error, as in `conn.transaction(..)`.
+impl From<DieselError> for Error {
+    fn from(source: DieselError) -> Self {
+        Self::database("the query", source)
+    }
+}
+
+/// Lets `?` work in closures that return Diesel's error; the original is inside.
+impl From<Error> for DieselError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Database { source, .. } => source,
+            error => Self::QueryBuilderError(Box::new(error)),
+        }
+    }
+}
+
+impl From<diesel::r2d2::PoolError> for Error {
+    fn from(error: diesel::r2d2::PoolError) -> Self {
+        Self::Pool(error.to_string())
+    }
+}
+
+/// Says ` at line 3`, or nothing.
+struct Place(Option<usize>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, " at line {line}"))
+    }
+}
+
+/// Names the knob, for failures of the server that have one.
+struct Hint<'a>(&'a DieselError);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hint(self.0).map_or(Ok(()), |hint| write!(f, " ({hint})"))
+    }
+}
+
+/// The way out of a failure of the server, for those that have one.
+pub(crate) fn hint(error: &DieselError) -> Option<&'static str> {
+    let DieselError::DatabaseError(kind, information) = error else {
+        return None;
+    };
+    let message = information.message();
+    let server_hint = information.hint().unwrap_or_default();
+    if matches!(kind, DatabaseErrorKind::ClosedConnection) {
+        Some(
+            "the server closed the connection: nothing that was not committed is kept, run it again",
+        )
+    } else if server_hint.contains("max_locks_per_transaction")
+        || message.contains("out of shared memory")
+    {
+        Some(
+            "the server ran out of lock slots: raise `max_locks_per_transaction`, \
+             or work on fewer tables in one transaction",
+        )
+    } else if message.contains("temp_file_limit") {
+        Some("raise `temp_file_limit`")
+    } else if message.contains("No space left on device") {
+        Some("the server's disk is full: make room and run it again")
+    } else if message.starts_with("permission denied") {
+        Some("grant the privilege to the role of the database URL")
+    } else {
+        None
+    }
+}
+
+/// The causes of an error in one line, outermost first.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}

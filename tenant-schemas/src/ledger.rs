@@ -1,0 +1,155 @@
+//! The ledger: which migrations a schema has, as the schema itself says.
+//!
+//! Each schema carries its own, so that the truth travels with a dump or a
+//! rename. One table beside the shared ones sums them up, written in the same
+//! transactions: it answers for a whole fleet in one statement.
+
+use std::collections::HashMap;
+
+use diesel::pg::PgConnection;
+use diesel::result::QueryResult;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Error, Result};
+use crate::name::SchemaName;
+use crate::registry::{Kind, Registry};
+use crate::sql;
+
+/// A migration that a schema has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) app: String,
+    pub(crate) version: String,
+    /// Empty if the text was not known when it was recorded.
+    pub(crate) checksum: String,
+}
+
+impl Applied {
+    /// A migration in one line; `sql.rs` writes the same.
+    pub(crate) fn line(app: &str, version: &str, checksum: &str) -> String {
+        format!("{app}/{version}/{checksum}")
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.splitn(3, '/').map(str::to_owned);
+        Some(Self {
+            app: parts.next()?,
+            version: parts.next()?,
+            checksum: parts.next()?,
+        })
+    }
+}
+
+/// What is known of a schema without asking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// There is no such schema.
+    Missing,
+    /// It has exactly what this program knows.
+    Current,
+    /// It has these migrations.
+    Applied(Vec<Applied>),
+    /// Nothing: it has to be asked.
+    Nothing,
+}
+
+/// Reads a schema's own ledger; one that has none has nothing.
+pub(crate) fn read(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    public: &SchemaName,
+) -> QueryResult<(sql::Bookkeeping, Vec<Applied>)> {
+    let bookkeeping = sql::bookkeeping(conn, schema, public)?;
+    let applied = if bookkeeping.ledger {
+        sql::ledger(conn, schema)?
+            .into_iter()
+            .map(|row| Applied {
+                app: row.app,
+                version: row.version,
+                checksum: row.checksum,
+            })
+            .collect()
+    } else {
+        Vec::new()
+    };
+    Ok((bookkeeping, applied))
+}
+
+/// What is known of each schema of a fleet: one statement, however many they are.
+pub(crate) fn fleet(
+    conn: &mut PgConnection,
+    registry: &Registry,
+    schemas: &[(SchemaName, Kind)],
+) -> Result<Vec<Known>> {
+    let names: Vec<String> = schemas
+        .iter()
+        .map(|(schema, _)| schema.as_str().to_owned())
+        .collect();
+    let mut fingerprints: Vec<(Kind, String)> = Vec::new();
+    for (_, kind) in schemas {
+        if !fingerprints.iter().any(|(known, _)| known == kind) {
+            fingerprints.push((kind.clone(), registry.fingerprint(kind)));
+        }
+    }
+    let expected: Vec<String> = fingerprints
+        .iter()
+        .map(|(_, fingerprint)| fingerprint.clone())
+        .collect();
+    let failed = |error| Error::database("reading the state of the fleet", error);
+    let rows = match sql::fleet(conn, registry.public(), &names, &expected) {
+        Ok(rows) => rows,
+        Err(error) => {
+            let public = registry.public();
+            let bookkeeping = sql::bookkeeping(conn, public, public).map_err(failed)?;
+            if bookkeeping.state {
+                return Err(failed(error));
+            }
+            // Nothing was ever migrated here.
+            let existing = sql::existing_schemas(conn, &names).map_err(failed)?;
+            return Ok(names
+                .iter()
+                .map(|name| {
+                    if existing.contains(name) {
+                        Known::Nothing
+                    } else {
+                        Known::Missing
+                    }
+                })
+                .collect());
+        }
+    };
+    let mut rows: HashMap<String, sql::FleetRow> = rows
+        .into_iter()
+        .map(|row| (row.schema_name.clone(), row))
+        .collect();
+    Ok(schemas
+        .iter()
+        .map(|(schema, kind)| {
+            let expected = fingerprints
+                .iter()
+                .find(|(known, _)| known == kind)
+                .map(|(_, fingerprint)| fingerprint);
+            match rows.remove(schema.as_str()) {
+                None => Known::Missing,
+                Some(row) if row.fingerprint.as_ref() == expected => Known::Current,
+                // A fingerprint that another kind of tenant would have.
+                Some(row) => row.applied.map_or(Known::Nothing, |lines| {
+                    Known::Applied(
+                        lines
+                            .iter()
+                            .filter_map(|line| Applied::parse(line))
+                            .collect(),
+                    )
+                }),
+            }
+        })
+        .collect())
+}
+
+/// The key of the advisory lock that belongs to a schema.
+pub(crate) fn lock_key(schema: &SchemaName) -> i64 {
+    let hash = Sha256::digest(format!("tenant-schemas/{schema}").as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash[..8]);
+    i64::from_be_bytes(bytes)
+}

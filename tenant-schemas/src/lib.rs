@@ -1,0 +1,52 @@
+//! Schema-per-tenant multi-tenancy on PostgreSQL with Diesel.
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod app;
+mod builder;
+mod connection;
+mod domain;
+mod error;
+mod event;
+mod ledger;
+mod migrate;
+mod model;
+mod name;
+mod path;
+mod pool;
+mod provision;
+mod registry;
+mod report;
+mod rules;
+mod script;
+mod sql;
+mod statement;
+mod table;
+mod tenancy;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use app::{App, AppScope};
+pub use builder::TenancyBuilder;
+pub use connection::{
+    SetCalls, TenantConnection, TenantTransactionBuilder, TenantTransactionManager,
+};
+pub use domain::Domains;
+pub use error::{BoxError, Error, Result};
+pub use event::{Event, ListenerFailure, Subject};
+pub use migrate::{
+    Executor, ListedMigration, ListedSchema, Migrate, Migrated, Parallel, Pending,
+    PlannedMigration, PlannedSchema, Sequential,
+};
+pub use model::{DomainModel, DomainTable, Field, FieldError, FieldRole, RowId, TenantModel};
+pub use name::{NameError, SchemaName, SchemaNamePolicy};
+pub use path::SearchPath;
+pub use pool::{PooledConnection, TenantPool};
+pub use provision::{DeleteOptions, Lifecycle, SaveOptions, Saved};
+pub use report::{Outcome, Report};
+pub use script::MigrationId;
+pub use table::{DeclaredTable, TableName};
+pub use tenancy::Tenancy;
+
+pub use tenant_schemas_derive::{DomainModel, TenantModel, shared_app, tenant_app};

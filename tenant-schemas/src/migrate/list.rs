@@ -1,0 +1,253 @@
+//! Looking at a fleet without changing it: what is applied, what would run.
+
+use crate::error::{Error, Result};
+use crate::ledger::{self, Applied, Known};
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::registry::Kind;
+use crate::script::MigrationId;
+
+use super::plan::plan;
+use super::run::changed;
+use super::{Job, Migrate};
+
+/// The migrations of one schema, applied or not.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListedSchema {
+    /// The schema.
+    pub schema: SchemaName,
+    /// Whether the schema exists.
+    pub exists: bool,
+    /// Every migration that the schema should have, in order.
+    pub migrations: Vec<ListedMigration>,
+    /// Lines of the ledger that no migration of this program belongs to, as `app/version`.
+    pub unknown: Vec<String>,
+}
+
+/// One migration, applied or not.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListedMigration {
+    /// The migration.
+    pub id: MigrationId,
+    /// Whether the schema has it.
+    pub applied: bool,
+    /// Whether it was applied with another text than it has now.
+    pub changed: bool,
+}
+
+/// What would run in one schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedSchema {
+    /// The schema.
+    pub schema: SchemaName,
+    /// The migrations, in the order in which they would run.
+    pub steps: Vec<PlannedMigration>,
+}
+
+/// One migration that would run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedMigration {
+    /// The migration.
+    pub id: MigrationId,
+    /// Whether it would be reverted, not applied.
+    pub reverted: bool,
+    /// Whether it would run in a transaction.
+    pub transactional: bool,
+}
+
+/// What a fleet lacks.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Pending {
+    /// Schemas with migrations that have to run.
+    pub schemas: Vec<PlannedSchema>,
+    /// Tenants whose schema does not exist.
+    pub missing: Vec<SchemaName>,
+    /// Migrations that were applied with another text than they have now.
+    pub changed: Vec<(SchemaName, MigrationId)>,
+}
+
+impl Pending {
+    /// Whether every schema exists and has every migration.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.schemas.is_empty() && self.missing.is_empty()
+    }
+}
+
+/// One schema as it was found.
+struct Found {
+    job: Job,
+    /// `None` if the schema does not exist.
+    applied: Option<Vec<Applied>>,
+}
+
+impl<T: TenantModel> Migrate<'_, T> {
+    /// Lists the migrations of each schema, applied or not. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// No connection, or no such app.
+    pub fn list(self) -> Result<Vec<ListedSchema>> {
+        self.check_selection()?;
+        let registry = self.registry();
+        let wanted = |app: &str| self.selection.app.as_ref().is_none_or(|label| label == app);
+        let list = |found: Found| {
+            let exists = found.applied.is_some();
+            let applied = found.applied.unwrap_or_default();
+            let changed = changed(registry, &found.job.kind, &applied);
+            let migrations: Vec<ListedMigration> = registry
+                .apps_of(&found.job.kind)
+                .filter(|app| wanted(app.app.label()))
+                .flat_map(|app| &app.scripts)
+                .map(|script| ListedMigration {
+                    id: script.id.clone(),
+                    applied: applied
+                        .iter()
+                        .any(|own| own.app == script.id.app && own.version == script.id.version),
+                    changed: changed.contains(&script.id),
+                })
+                .collect();
+            let unknown = applied
+                .iter()
+                .filter(|own| wanted(&own.app))
+                .filter(|own| {
+                    !migrations
+                        .iter()
+                        .any(|known| known.id.app == own.app && known.id.version == own.version)
+                })
+                .map(|own| format!("{}/{}", own.app, own.version))
+                .collect();
+            ListedSchema {
+                schema: found.job.schema,
+                exists,
+                migrations,
+                unknown,
+            }
+        };
+        Ok(self.find()?.into_iter().map(list).collect())
+    }
+
+    /// Works out what would run in each schema, as [`run`](Self::run) would. Changes nothing.
+    ///
+    /// Schemas in which nothing would run are left out.
+    ///
+    /// # Errors
+    ///
+    /// No connection, no such app or version, or a schema that does not exist.
+    pub fn plan(self) -> Result<Vec<PlannedSchema>> {
+        self.check_selection()?;
+        let mut planned = Vec::new();
+        for found in self.find()? {
+            let Some(applied) = &found.applied else {
+                return Err(Error::NoSuchSchema {
+                    schema: found.job.schema,
+                });
+            };
+            planned.extend(self.planned(&found.job, applied)?);
+        }
+        Ok(planned)
+    }
+
+    /// Finds out what the fleet lacks: a constant number of statements, however
+    /// many tenants there are, unless [`verify`](Self::verify) is set. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// No connection, or no such app or version.
+    pub fn check(self) -> Result<Pending> {
+        self.check_selection()?;
+        let mut pending = Pending::default();
+        for found in self.find()? {
+            let Some(applied) = &found.applied else {
+                pending.missing.push(found.job.schema);
+                continue;
+            };
+            pending.schemas.extend(self.planned(&found.job, applied)?);
+            let changed = changed(self.registry(), &found.job.kind, applied);
+            pending
+                .changed
+                .extend(changed.into_iter().map(|id| (found.job.schema.clone(), id)));
+        }
+        Ok(pending)
+    }
+
+    fn planned(&self, job: &Job, applied: &[Applied]) -> Result<Option<PlannedSchema>> {
+        let steps = plan(self.registry(), &job.kind, applied, &self.selection)?;
+        let steps: Vec<PlannedMigration> = steps
+            .iter()
+            .map(|step| PlannedMigration {
+                id: step.id().clone(),
+                reverted: step.reverted,
+                transactional: step.script.transactional,
+            })
+            .collect();
+        Ok((!steps.is_empty()).then(|| PlannedSchema {
+            schema: job.schema.clone(),
+            steps,
+        }))
+    }
+
+    /// Every schema of the run, and what it has.
+    fn find(&self) -> Result<Vec<Found>> {
+        let registry = self.registry();
+        let mut jobs = Vec::new();
+        if self.wants_shared() {
+            jobs.push(self.job(registry.public().clone(), Kind::Shared));
+        }
+        if self.wants_tenants() {
+            match self.tenant_jobs() {
+                Ok(tenants) => jobs.extend(tenants),
+                Err(error) if !self.shared_is_current()? => {
+                    log::debug!("the tenants can't be read yet: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let known = self.known(&jobs)?;
+        jobs.into_iter()
+            .zip(known)
+            .map(|(job, known)| self.applied(job, known))
+            .collect()
+    }
+
+    /// Whether the shared schema has everything: if not, the table of tenants may be missing.
+    fn shared_is_current(&self) -> Result<bool> {
+        let job = self.job(self.registry().public().clone(), Kind::Shared);
+        Ok(self.known(&[job])?.contains(&Known::Current))
+    }
+
+    fn applied(&self, job: Job, known: Known) -> Result<Found> {
+        let registry = self.registry();
+        let applied = match known {
+            Known::Missing => None,
+            Known::Current if !self.verify => Some(
+                registry
+                    .apps_of(&job.kind)
+                    .flat_map(|app| &app.scripts)
+                    .map(|script| Applied {
+                        app: script.id.app.clone(),
+                        version: script.id.version.clone(),
+                        checksum: script.checksum.clone(),
+                    })
+                    .collect(),
+            ),
+            Known::Applied(applied) if !self.verify => Some(applied),
+            _ => {
+                let mut conn = self.tenancy.public()?;
+                let (_, applied) = conn
+                    .own(|inner| ledger::read(inner, &job.schema, registry.public()))
+                    .map_err(|error| {
+                        let doing = format!("reading the ledger of schema {}", job.schema);
+                        Error::database(doing, error)
+                    })?;
+                Some(applied)
+            }
+        };
+        Ok(Found { job, applied })
+    }
+}

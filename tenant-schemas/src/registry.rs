@@ -1,0 +1,234 @@
+//! [`Registry`]: the apps, the listeners and the rules of one tenancy.
+//!
+//! Every connection of a tenancy's pool carries it, so that `save` knows what
+//! to provision.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::app::{App, AppScope};
+use crate::connection::Policy;
+use crate::error::{Error, Result};
+use crate::event::Listeners;
+use crate::ledger::Applied;
+use crate::model::DomainTable;
+use crate::name::{SchemaName, SchemaNamePolicy};
+use crate::script::{Script, hex};
+use crate::table::{DeclaredTable, TableName};
+
+/// The apps, the listeners and the rules of one tenancy.
+pub(crate) struct Registry {
+    /// In the order in which they are migrated.
+    pub(crate) apps: Vec<LoadedApp>,
+    pub(crate) listeners: Listeners,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) names: SchemaNamePolicy,
+    /// The tenant model that the tenancy is made for.
+    pub(crate) model: TypeId,
+    pub(crate) tenant_table: TableName,
+    pub(crate) domain_table: Option<DomainTable>,
+    /// The columns of the tenant table that tell tenants apart.
+    pub(crate) unique_columns: Vec<&'static str>,
+}
+
+/// An app and its migrations, in the order of their versions.
+pub(crate) struct LoadedApp {
+    pub(crate) app: App,
+    pub(crate) scripts: Vec<Script>,
+}
+
+/// Which apps a schema has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Shared,
+    Tenant(Option<String>),
+}
+
+impl Registry {
+    /// The apps that a schema of this kind has, in the order in which they are migrated.
+    pub(crate) fn apps_of(&self, kind: &Kind) -> impl Iterator<Item = &LoadedApp> {
+        let kind = kind.clone();
+        self.apps.iter().filter(move |loaded| match &kind {
+            Kind::Shared => loaded.app.scope().is_shared(),
+            Kind::Tenant(tenant_type) => loaded.app.is_for_tenant(tenant_type.as_deref()),
+        })
+    }
+
+    /// The fingerprint of a schema of this kind that has exactly what this program knows.
+    pub(crate) fn fingerprint(&self, kind: &Kind) -> String {
+        let mut lines: Vec<String> = self
+            .apps_of(kind)
+            .flat_map(|loaded| &loaded.scripts)
+            .map(|script| Applied::line(&script.id.app, &script.id.version, &script.checksum))
+            .collect();
+        lines.sort_unstable();
+        hex(&Sha256::digest(lines.join("\n").as_bytes()))
+    }
+
+    pub(crate) fn app(&self, label: &str) -> Option<&LoadedApp> {
+        self.apps.iter().find(|loaded| loaded.app.label() == label)
+    }
+
+    /// The public schema's name.
+    pub(crate) fn public(&self) -> &SchemaName {
+        &self.policy.public
+    }
+
+    /// Refuses to touch a schema that is not a tenant's own.
+    pub(crate) fn refuse_protected(&self, schema: &SchemaName, action: &'static str) -> Result<()> {
+        let what = if schema == self.public() {
+            "the shared schema"
+        } else if *schema == SchemaName::public() {
+            "PostgreSQL's `public` schema"
+        } else if self.policy.extra.contains(schema) {
+            "an extra schema of the search path"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Protected {
+            schema: schema.clone(),
+            action,
+            what,
+        })
+    }
+}
+
+/// Puts apps into the order in which they are migrated: as given, but behind what they come after.
+pub(crate) fn in_order(apps: Vec<App>, problems: &mut Vec<String>) -> Vec<App> {
+    let mut labels = HashMap::new();
+    for (position, app) in apps.iter().enumerate() {
+        if !is_label(app.label()) {
+            problems.push(format!(
+                "app label {:?} is not of the form [a-z_][a-z0-9_]*: give it one with `label = \"..\"`",
+                app.label()
+            ));
+        }
+        if !app.tenant_types().is_empty() && app.scope() == AppScope::Shared {
+            problems.push(format!(
+                "app {} is shared, so it can't be for tenants of some types: remove `types`",
+                app.label()
+            ));
+        }
+        if labels.insert(app.label().to_owned(), position).is_some() {
+            problems.push(format!(
+                "two apps have the label {}: give one of them another with `label = \"..\"`",
+                app.label()
+            ));
+        }
+    }
+    for app in &apps {
+        for label in app.migrated_after() {
+            if !labels.contains_key(label) {
+                problems.push(format!(
+                    "app {} comes after {label}, which was not given to the builder: add it with `.app(..)`",
+                    app.label()
+                ));
+            }
+        }
+    }
+    let mut waiting = apps;
+    let mut ordered: Vec<App> = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let ready = waiting.iter().position(|app| {
+            app.migrated_after().iter().all(|label| {
+                !labels.contains_key(label) || ordered.iter().any(|done| done.label() == label)
+            })
+        });
+        let Some(ready) = ready else {
+            let stuck: Vec<&str> = waiting.iter().map(App::label).collect();
+            problems.push(format!(
+                "the apps {} come after each other in a circle: remove one `after`",
+                stuck.join(", ")
+            ));
+            break;
+        };
+        ordered.push(waiting.remove(ready));
+    }
+    ordered
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.len() <= 63
+        && label.bytes().enumerate().all(|(at, byte)| {
+            matches!(byte, b'a'..=b'z' | b'_') || (at > 0 && byte.is_ascii_digit())
+        })
+}
+
+/// Finds models that are declared in a way that can't be.
+pub(crate) fn check_declarations(shared: &SchemaName, problems: &mut Vec<String>) {
+    let mut declared: HashMap<TypeId, &DeclaredTable> = HashMap::new();
+    for table in DeclaredTable::all() {
+        let name = table.table();
+        if let Some(schema) = name.schema() {
+            if !table.scope.is_shared() {
+                problems.push(format!(
+                    "model {} ({}) is declared for tenants, but its table {name} is in schema {schema} \
+                     for everyone: declare it with `#[shared_app]`, or drop the schema from `table!`",
+                    table.model, table.location
+                ));
+            } else if table.scope == AppScope::Both && shared == schema {
+                problems.push(format!(
+                    "model {} ({}) is declared shared and for tenants, but its table {name} names the shared schema: \
+                     drop the schema from `table!`",
+                    table.model, table.location
+                ));
+            }
+        }
+        if let Some(other) = declared.insert(table.table_type(), table)
+            && other.scope != table.scope
+        {
+            problems.push(format!(
+                "table {name} is declared {} by model {} ({}) and {} by model {} ({}): \
+                 use the same attribute on both",
+                other.scope, other.model, other.location, table.scope, table.model, table.location
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(label: &str) -> App {
+        App::new(label, AppScope::Tenant)
+    }
+
+    fn ordered(apps: Vec<App>) -> (Vec<String>, Vec<String>) {
+        let mut problems = Vec::new();
+        let order = in_order(apps, &mut problems);
+        let labels = order.iter().map(|app| app.label().to_owned()).collect();
+        (labels, problems)
+    }
+
+    #[test]
+    fn apps_keep_their_order_unless_they_come_after_another() {
+        let (labels, problems) = ordered(vec![app("c").after(["b"]), app("a"), app("b"), app("d")]);
+        assert_eq!(labels, ["a", "b", "c", "d"]);
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn every_mistake_in_the_order_is_reported() {
+        let (_, problems) = ordered(vec![
+            app("a").after(["b"]),
+            app("b").after(["a"]),
+            app("B"),
+            app("d").after(["nowhere"]),
+            app("d"),
+        ]);
+        let all = problems.join("\n");
+        for expected in [
+            "a, b come after each other",
+            "\"B\"",
+            "nowhere",
+            "two apps have the label d",
+        ] {
+            assert!(all.contains(expected), "{all} lacks {expected}");
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! Every statement that this crate sends, one function each.
+//!
+//! Values are bound; identifiers are [`SchemaName::quoted`]. Everything here
+//! names its schema and works under any search path.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::dsl::exists;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+use diesel::sql_types::{Array, Bool, Nullable, Text};
+
+use crate::name::SchemaName;
+use crate::path::SearchPath;
+use crate::script::MigrationId;
+
+/// A path on which no name is found: what a connection has before a tenant is chosen.
+pub(crate) const CLOSED_PATH: &str = "SET search_path TO ''";
+
+/// Forgets the server's half of the prepared statements.
+pub(crate) const DEALLOCATE: &str = "DEALLOCATE ALL";
+
+/// Makes the server plan prepared statements anew, looking every name up again.
+pub(crate) const DISCARD_PLANS: &str = "DISCARD PLANS";
+
+/// Removes what a session can keep of a tenant's rows: cursors, temporary tables, `lastval()`.
+pub(crate) const WASH: &str = "CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES";
+
+/// Sets the path for the session.
+pub(crate) fn set_path(path: &SearchPath) -> String {
+    format!("SET search_path TO {path}")
+}
+
+/// Sets the path until the transaction ends, or a savepoint before it is rolled back to.
+pub(crate) fn set_local_path(path: &SearchPath) -> String {
+    format!("SET LOCAL search_path TO {path}")
+}
+
+/// Fails if there is no such schema. Within a message, nothing behind it is run then.
+pub(crate) fn require_schema(schema: &SchemaName) -> String {
+    format!("SELECT '{}'::pg_catalog.regnamespace", schema.quoted())
+}
+
+/// Whether there is such a schema. Never fails for the name's sake.
+pub(crate) fn schema_exists(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<bool> {
+    diesel::select(exists(
+        pg_namespace::table.filter(pg_namespace::nspname.eq(schema.as_str())),
+    ))
+    .get_result(conn)
+}
+
+diesel::table! {
+    pg_catalog.pg_namespace (oid) {
+        oid -> Oid,
+        nspname -> Text,
+    }
+}
+
+/// The ledger: one in every schema, always named with its schema.
+const LEDGER: &str = "__tenant_migrations";
+/// What the ledgers say, in one place: beside the shared tables.
+const STATE: &str = "__tenant_schemas";
+/// The table of Diesel's own harness.
+const DIESEL_LEDGER: &str = "__diesel_schema_migrations";
+
+/// A string as it is written into SQL text.
+pub(crate) fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') {
+        format!("E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
+}
+
+fn within(schema: &SchemaName, table: &str) -> String {
+    format!("{}.{table}", schema.quoted())
+}
+
+/// What there is of ours, and of Diesel's, before a schema is migrated.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub(crate) struct Bookkeeping {
+    /// The schema has a ledger.
+    #[diesel(sql_type = Bool)]
+    pub(crate) ledger: bool,
+    /// The schema has the table of Diesel's harness.
+    #[diesel(sql_type = Bool)]
+    pub(crate) diesel: bool,
+    /// The shared schema has the table of states.
+    #[diesel(sql_type = Bool)]
+    pub(crate) state: bool,
+}
+
+/// Reads which tables of bookkeeping there are.
+pub(crate) fn bookkeeping(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    public: &SchemaName,
+) -> QueryResult<Bookkeeping> {
+    diesel::sql_query(
+        "SELECT pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
+         pg_catalog.to_regclass($2) IS NOT NULL AS diesel, \
+         pg_catalog.to_regclass($3) IS NOT NULL AS state",
+    )
+    .bind::<Text, _>(within(schema, LEDGER))
+    .bind::<Text, _>(within(schema, DIESEL_LEDGER))
+    .bind::<Text, _>(within(public, STATE))
+    .get_result(conn)
+}
+
+/// Creates the ledger of a schema.
+pub(crate) fn create_ledger(schema: &SchemaName) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (app text NOT NULL, version text NOT NULL, name text NOT NULL, \
+         checksum text NOT NULL, run_on timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (app, version))",
+        within(schema, LEDGER)
+    )
+}
+
+/// Creates the table of states.
+pub(crate) fn create_state(public: &SchemaName) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (schema_name text PRIMARY KEY, schema_oid oid NOT NULL, \
+         fingerprint text NOT NULL, applied text[] NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
+        within(public, STATE)
+    )
+}
+
+/// Writes into a schema's ledger that a migration was applied.
+pub(crate) fn record(schema: &SchemaName, id: &MigrationId, checksum: &str) -> String {
+    format!(
+        "INSERT INTO {} (app, version, name, checksum) VALUES ({}, {}, {}, {})",
+        within(schema, LEDGER),
+        literal(&id.app),
+        literal(&id.version),
+        literal(&id.name),
+        literal(checksum),
+    )
+}
+
+/// Writes into a schema's ledger that a migration is no longer applied.
+pub(crate) fn erase(schema: &SchemaName, id: &MigrationId) -> String {
+    format!(
+        "DELETE FROM {} WHERE app = {} AND version = {}",
+        within(schema, LEDGER),
+        literal(&id.app),
+        literal(&id.version),
+    )
+}
+
+/// Sums a schema's ledger up in the table of states.
+pub(crate) fn write_state(public: &SchemaName, schema: &SchemaName) -> String {
+    format!(
+        "INSERT INTO {state} AS state (schema_name, schema_oid, fingerprint, applied) \
+         SELECT {name}, '{quoted}'::pg_catalog.regnamespace, {fingerprint}, \
+         coalesce(pg_catalog.array_agg({line}), '{{}}') FROM {ledger} AS l \
+         ON CONFLICT (schema_name) DO UPDATE SET schema_oid = excluded.schema_oid, \
+         fingerprint = excluded.fingerprint, applied = excluded.applied, updated_at = now()",
+        state = within(public, STATE),
+        name = literal(schema.as_str()),
+        quoted = schema.quoted(),
+        fingerprint = FINGERPRINT,
+        line = LINE,
+        ledger = within(schema, LEDGER),
+    )
+}
+
+/// One line of a ledger; [`Applied::line`](crate::ledger::Applied::line) writes the same.
+const LINE: &str = "l.app || '/' || l.version || '/' || l.checksum";
+
+/// The fingerprint of a ledger; the registry computes the same.
+const FINGERPRINT: &str = "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\
+     pg_catalog.string_agg(l.app || '/' || l.version || '/' || l.checksum, E'\\n' \
+     ORDER BY (l.app || '/' || l.version || '/' || l.checksum) COLLATE \"C\"), ''), 'UTF8')), 'hex')";
+
+/// Removes a schema from the table of states.
+pub(crate) fn forget_state(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    schema: &SchemaName,
+) -> QueryResult<usize> {
+    diesel::sql_query(format!(
+        "DELETE FROM {} WHERE schema_name = $1",
+        within(public, STATE)
+    ))
+    .bind::<Text, _>(schema.as_str())
+    .execute(conn)
+}
+
+/// One line of a ledger.
+#[derive(Debug, Clone, QueryableByName)]
+pub(crate) struct LedgerRow {
+    #[diesel(sql_type = Text)]
+    pub(crate) app: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) version: String,
+    #[diesel(sql_type = Text)]
+    pub(crate) checksum: String,
+}
+
+/// Reads the ledger of a schema.
+pub(crate) fn ledger(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Vec<LedgerRow>> {
+    diesel::sql_query(format!(
+        "SELECT app, version, checksum FROM {}",
+        within(schema, LEDGER)
+    ))
+    .load(conn)
+}
+
+/// The versions that Diesel's own harness applied in a schema.
+pub(crate) fn diesel_ledger(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "SELECT version FROM {}",
+        within(schema, DIESEL_LEDGER)
+    ))
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
+}
+
+/// What is known of one schema of a fleet.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct FleetRow {
+    #[diesel(sql_type = Text)]
+    pub(crate) schema_name: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) fingerprint: Option<String>,
+    /// `None` if the fingerprint is an expected one, or the schema has no state.
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    pub(crate) applied: Option<Vec<String>>,
+}
+
+/// Reads the states of those schemas of a fleet that exist: one statement for all.
+pub(crate) fn fleet(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    schemas: &[String],
+    expected: &[String],
+) -> QueryResult<Vec<FleetRow>> {
+    diesel::sql_query(format!(
+        "SELECT n.nspname::text AS schema_name, s.fingerprint, \
+         CASE WHEN s.fingerprint = ANY($2) THEN NULL ELSE s.applied END AS applied \
+         FROM pg_catalog.pg_namespace AS n \
+         LEFT JOIN {} AS s ON s.schema_name = n.nspname AND s.schema_oid = n.oid \
+         WHERE n.nspname = ANY($1::name[])",
+        within(public, STATE)
+    ))
+    .bind::<Array<Text>, _>(schemas)
+    .bind::<Array<Text>, _>(expected)
+    .load(conn)
+}
+
+/// Which of these schemas exist.
+pub(crate) fn existing_schemas(
+    conn: &mut PgConnection,
+    schemas: &[String],
+) -> QueryResult<Vec<String>> {
+    pg_namespace::table
+        .filter(pg_namespace::nspname.eq_any(schemas))
+        .select(pg_namespace::nspname)
+        .load(conn)
+}
+
+/// Takes the lock of a schema, until the session ends or [`unlock`] gives it back.
+pub(crate) fn lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
+    conn.batch_execute(&format!("SELECT pg_catalog.pg_advisory_lock({key})"))
+}
+
+/// Takes the lock of a schema until the transaction ends.
+pub(crate) fn lock_in_transaction(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
+    conn.batch_execute(&format!("SELECT pg_catalog.pg_advisory_xact_lock({key})"))
+}
+
+/// Gives the lock of a schema back.
+pub(crate) fn unlock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
+    conn.batch_execute(&format!("SELECT pg_catalog.pg_advisory_unlock({key})"))
+}
+
+/// Creates a schema.
+pub(crate) fn create_schema(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    conn.batch_execute(&format!("CREATE SCHEMA {}", schema.quoted()))
+}
+
+/// Drops a schema and everything in it.
+pub(crate) fn drop_schema_cascade(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    conn.batch_execute(&format!("DROP SCHEMA {} CASCADE", schema.quoted()))
+}
+
+/// How many tables are dropped in one transaction; each takes a lock slot for itself and its indexes.
+const DROP_BATCH: usize = 50;
+
+/// Drops a schema of any width: its tables first, some at a time.
+pub(crate) fn drop_schema_in_batches(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+) -> QueryResult<()> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let tables: Vec<Row> = diesel::sql_query(
+        "SELECT pg_catalog.quote_ident(c.relname) AS name FROM pg_catalog.pg_class AS c \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f') ORDER BY c.oid DESC",
+    )
+    .bind::<Text, _>(schema.as_str())
+    .load(conn)?;
+    for batch in tables.chunks(DROP_BATCH) {
+        let names: Vec<String> = batch.iter().map(|row| within(schema, &row.name)).collect();
+        conn.batch_execute(&format!(
+            "DROP TABLE IF EXISTS {} CASCADE",
+            names.join(", ")
+        ))?;
+    }
+    drop_schema_cascade(conn, schema)
+}
+
+/// Renames a schema, and its line in the table of states.
+pub(crate) fn rename_schema(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    from: &SchemaName,
+    to: &SchemaName,
+) -> QueryResult<()> {
+    conn.batch_execute(&format!(
+        "ALTER SCHEMA {} RENAME TO {}; DELETE FROM {state} WHERE schema_name = {new}; \
+         UPDATE {state} SET schema_name = {new} WHERE schema_name = {old}",
+        from.quoted(),
+        to.quoted(),
+        state = within(public, STATE),
+        new = literal(to.as_str()),
+        old = literal(from.as_str()),
+    ))
+}
+
+/// Whether a table has a unique index on one column alone, over all rows or over some.
+pub(crate) fn has_unique_index(
+    conn: &mut PgConnection,
+    table: &str,
+    column: &str,
+    partial: bool,
+) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let row: Row = diesel::sql_query(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_index AS i \
+         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+         WHERE i.indrelid = pg_catalog.to_regclass($1) AND i.indisunique AND i.indisvalid \
+         AND i.indnkeyatts = 1 AND a.attname = $2 AND (i.indpred IS NOT NULL) = $3) AS found",
+    )
+    .bind::<Text, _>(table)
+    .bind::<Text, _>(column)
+    .bind::<Bool, _>(partial)
+    .get_result(conn)?;
+    Ok(row.found)
+}
+
+/// Whether there is such a table; `table` is quoted already.
+pub(crate) fn table_exists(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let row: Row = diesel::sql_query("SELECT pg_catalog.to_regclass($1) IS NOT NULL AS found")
+        .bind::<Text, _>(table)
+        .get_result(conn)?;
+    Ok(row.found)
+}
+
+/// Makes a column unique, over all rows or over those where `only` is true.
+pub(crate) fn create_unique_index(
+    conn: &mut PgConnection,
+    table: &str,
+    column: &str,
+    only: Option<&str>,
+) -> QueryResult<()> {
+    let only = only.map_or_else(String::new, |column| {
+        format!(" WHERE {}", identifier(column))
+    });
+    conn.batch_execute(&format!(
+        "CREATE UNIQUE INDEX ON {table} ({}){only}",
+        identifier(column)
+    ))
+}
+
+/// The name of a table or a column as it is written into SQL text.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Makes a database, empty or a copy.
+#[cfg(feature = "testing")]
+pub(crate) fn create_database(
+    conn: &mut PgConnection,
+    name: &str,
+    template: Option<&str>,
+) -> QueryResult<()> {
+    let template = template.unwrap_or("template1");
+    conn.batch_execute(&format!(
+        "CREATE DATABASE {} TEMPLATE {}",
+        identifier(name),
+        identifier(template)
+    ))
+}
+
+/// Drops a database; `force` ends the sessions that are connected to it.
+#[cfg(feature = "testing")]
+pub(crate) fn drop_database(conn: &mut PgConnection, name: &str, force: bool) -> QueryResult<()> {
+    let force = if force { " WITH (FORCE)" } else { "" };
+    conn.batch_execute(&format!(
+        "DROP DATABASE IF EXISTS {}{force}",
+        identifier(name)
+    ))
+}
+
+/// The databases whose names begin with `prefix`.
+#[cfg(feature = "testing")]
+pub(crate) fn databases(conn: &mut PgConnection, prefix: &str) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT datname::text AS name FROM pg_catalog.pg_database \
+         WHERE pg_catalog.starts_with(datname::text, $1)",
+    )
+    .bind::<Text, _>(prefix)
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}

@@ -1,0 +1,349 @@
+//! Reading SQL text as far as isolation needs it: does it move the search path,
+//! does it begin or end a transaction?
+//!
+//! Both questions are answered on the safe side: a `true` too many costs a
+//! round trip, a `false` too many would cost a wrong read.
+
+/// How a statement takes part in a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
+    Savepoint,
+    /// `BEGIN`, `COMMIT`, `ROLLBACK` and their kin.
+    Transaction,
+}
+
+/// Whether running `sql` may change what the search path is.
+///
+/// Literals and bodies count as well, since they may be run: `DO`, `EXECUTE`.
+pub(crate) fn may_move_path(sql: &str) -> bool {
+    let bytes = sql.as_bytes();
+    let mut set = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        let rest = &bytes[at..];
+        match byte | 0x20 {
+            b's' if starts(rest, b"search_path") || starts(rest, b"set_config") => return true,
+            b's' if starts(rest, b"set") => set = true,
+            b's' if set && starts(rest, b"schema") && ends_word(rest, 6) => return true,
+            b'd' if starts(rest, b"discard") => return true,
+            b'r' if starts(rest, b"reset") => return true,
+            // An identifier that is spelled in escapes: U&"\0073earch_path".
+            b'u' if rest.get(1) == Some(&b'&') => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The strongest transaction control among the statements of `sql`.
+pub(crate) fn transaction_control(sql: &str) -> Option<Control> {
+    let mut found = None;
+    for words in Statements::new(sql) {
+        let control = match words.as_slice() {
+            [first, ..] if is(first, "savepoint") || is(first, "release") => Control::Savepoint,
+            [first, rest @ ..]
+                if is(first, "rollback") && rest.iter().any(|word| is(word, "to")) =>
+            {
+                Control::Savepoint
+            }
+            [first, second, ..] if is(first, "prepare") && is(second, "transaction") => {
+                Control::Transaction
+            }
+            [first, ..]
+                if ["begin", "start", "commit", "end", "rollback", "abort"]
+                    .iter()
+                    .any(|word| is(first, word)) =>
+            {
+                Control::Transaction
+            }
+            _ => continue,
+        };
+        if control == Control::Transaction {
+            return Some(control);
+        }
+        found = Some(control);
+    }
+    found
+}
+
+fn is(word: &str, expected: &str) -> bool {
+    word.eq_ignore_ascii_case(expected)
+}
+
+fn starts(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.len() >= word.len() && bytes[..word.len()].eq_ignore_ascii_case(word)
+}
+
+fn ends_word(bytes: &[u8], length: usize) -> bool {
+    bytes
+        .get(length)
+        .is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+}
+
+/// One statement of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Statement<'a> {
+    pub(crate) text: &'a str,
+    /// Where it begins in the text, in characters.
+    pub(crate) start: usize,
+}
+
+/// Splits a text into its statements, leaving out those that are empty or mere comment.
+pub(crate) fn split(sql: &str) -> Vec<Statement<'_>> {
+    let mut statements = Statements::new(sql);
+    let mut found = Vec::new();
+    loop {
+        let from = statements.at;
+        let Some(words) = statements.next() else {
+            return found;
+        };
+        if !words.is_empty() {
+            let whole = &sql[from..statements.at];
+            let text = whole.trim_start();
+            let skipped = from + (whole.len() - text.len());
+            found.push(Statement {
+                text,
+                start: sql[..skipped].chars().count(),
+            });
+        }
+    }
+}
+
+/// The first words of each statement in a text, outside literals and comments.
+struct Statements<'a> {
+    sql: &'a str,
+    at: usize,
+}
+
+/// As many words as it takes to tell `ROLLBACK WORK TO SAVEPOINT` from `ROLLBACK`.
+const WORDS: usize = 3;
+
+impl<'a> Statements<'a> {
+    fn new(sql: &'a str) -> Self {
+        Self { sql, at: 0 }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.sql.as_bytes()[self.at..]
+    }
+
+    /// Moves behind `end`, or to the end of the text if it is not there.
+    fn skip_past(&mut self, end: &str) {
+        let rest = self.rest();
+        let found = rest
+            .windows(end.len())
+            .position(|window| window == end.as_bytes());
+        self.at += found.map_or(rest.len(), |at| at + end.len());
+    }
+
+    /// Moves behind a block comment; they nest.
+    fn skip_block_comment(&mut self) {
+        let mut depth = 0_usize;
+        while !self.rest().is_empty() {
+            if self.rest().starts_with(b"/*") {
+                depth += 1;
+                self.at += 2;
+            } else if self.rest().starts_with(b"*/") {
+                depth -= 1;
+                self.at += 2;
+                if depth == 0 {
+                    return;
+                }
+            } else {
+                self.at += 1;
+            }
+        }
+    }
+
+    /// Moves behind a literal or identifier in quotes; `escapes` is for `E'..'`.
+    fn skip_quoted(&mut self, quote: u8, escapes: bool) {
+        self.at += 1;
+        while let Some(&byte) = self.rest().first() {
+            if escapes && byte == b'\\' {
+                self.at = (self.at + 2).min(self.sql.len());
+            } else if byte == quote {
+                self.at += 1;
+                if self.rest().first() != Some(&quote) {
+                    return;
+                }
+                self.at += 1;
+            } else {
+                self.at += 1;
+            }
+        }
+    }
+
+    /// Moves behind a dollar-quoted literal, or over the dollar if it starts none.
+    fn skip_dollar(&mut self) {
+        let rest = self.rest();
+        let tag = rest[1..]
+            .iter()
+            .position(|byte| *byte == b'$')
+            .filter(|end| {
+                rest[1..=*end]
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80)
+                    && !rest.get(1).is_some_and(u8::is_ascii_digit)
+            });
+        match tag {
+            Some(end) => {
+                let tag = &self.sql[self.at..self.at + end + 2];
+                self.at += tag.len();
+                self.skip_past(tag);
+            }
+            None => self.at += 1,
+        }
+    }
+
+    fn word(&mut self) -> &'a str {
+        let rest = self.rest();
+        let length = rest
+            .iter()
+            .position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80))
+            .unwrap_or(rest.len());
+        let word = &self.sql[self.at..self.at + length];
+        self.at += length;
+        word
+    }
+}
+
+/// Follows `BEGIN ATOMIC .. END`, the body of a function in the SQL standard's
+/// way, whose semicolons end no statement of the text.
+#[derive(Default)]
+struct Atomic {
+    depth: usize,
+    after_begin: bool,
+}
+
+impl Atomic {
+    fn read(&mut self, word: &str) {
+        if self.after_begin && is(word, "atomic") || self.is_open() && is(word, "case") {
+            self.depth += 1;
+        } else if self.is_open() && is(word, "end") {
+            self.depth -= 1;
+        }
+        self.after_begin = is(word, "begin");
+    }
+
+    fn is_open(&self) -> bool {
+        self.depth > 0
+    }
+}
+
+impl<'a> Iterator for Statements<'a> {
+    type Item = Vec<&'a str>;
+
+    fn next(&mut self) -> Option<Vec<&'a str>> {
+        if self.at >= self.sql.len() {
+            return None;
+        }
+        let mut words = Vec::with_capacity(WORDS);
+        let mut atomic = Atomic::default();
+        while let Some(&byte) = self.rest().first() {
+            match byte {
+                b';' if !atomic.is_open() => {
+                    self.at += 1;
+                    break;
+                }
+                b'-' if self.rest().starts_with(b"--") => self.skip_past("\n"),
+                b'/' if self.rest().starts_with(b"/*") => self.skip_block_comment(),
+                b'\'' => self.skip_quoted(b'\'', false),
+                b'"' => self.skip_quoted(b'"', false),
+                b'$' => self.skip_dollar(),
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => {
+                    let word = self.word();
+                    atomic.read(word);
+                    if self.rest().first() == Some(&b'\'') {
+                        self.skip_quoted(b'\'', is(word, "e"));
+                    } else if words.len() < WORDS {
+                        words.push(word);
+                    }
+                }
+                _ => self.at += 1,
+            }
+        }
+        Some(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_may_move_the_path() {
+        for sql in [
+            "SET search_path TO x",
+            "set Search_Path = x",
+            "SELECT set_config($1, $2, false)",
+            "RESET ALL",
+            "DISCARD ALL",
+            "SELECT 1; SET LOCAL search_path TO x; SELECT 2",
+            "DO $$ BEGIN EXECUTE 'SET search_path TO x'; END $$",
+            "SET SCHEMA 'x'",
+            "SET LOCAL SCHEMA 'x'",
+            "SET U&\"\\0073earch_path\" TO x",
+        ] {
+            assert!(may_move_path(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_leave_the_path_alone() {
+        for sql in [
+            "SELECT \"rooms\".\"id\" FROM \"rooms\"",
+            "UPDATE \"clients\" SET \"schema_name\" = $1",
+            "INSERT INTO rooms VALUES (1)",
+            "CREATE SCHEMA x",
+        ] {
+            assert!(!may_move_path(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_split_at_the_semicolons_between_statements() {
+        let sql = "-- one\nCREATE INDEX a ON t (x);\n\nSELECT ';' ; -- done\n";
+        let parts = split(sql);
+        assert_eq!(parts.len(), 2, "{parts:?}");
+        assert_eq!(parts[0].text, "-- one\nCREATE INDEX a ON t (x);");
+        assert_eq!((parts[1].text, parts[1].start), ("SELECT ';' ;", 34));
+    }
+
+    #[test]
+    fn transaction_control_is_found_wherever_it_stands() {
+        for (sql, expected) in [
+            ("BEGIN", Some(Control::Transaction)),
+            ("begin; select 1", Some(Control::Transaction)),
+            ("SELECT 1; COMMIT", Some(Control::Transaction)),
+            ("/* a /* b */ */ ROLLBACK", Some(Control::Transaction)),
+            ("-- x\nSTART TRANSACTION", Some(Control::Transaction)),
+            ("PREPARE TRANSACTION 'x'", Some(Control::Transaction)),
+            ("SAVEPOINT a", Some(Control::Savepoint)),
+            ("ROLLBACK TO a", Some(Control::Savepoint)),
+            ("ROLLBACK WORK TO SAVEPOINT a", Some(Control::Savepoint)),
+            ("RELEASE a; COMMIT", Some(Control::Transaction)),
+            ("PREPARE q AS SELECT 1", None),
+            ("SELECT 'x; COMMIT'", None),
+            ("SELECT E'it\\'; COMMIT'", None),
+            ("SELECT \"a; COMMIT\"", None),
+            ("SELECT 1 -- ; COMMIT", None),
+            ("DO $$ BEGIN NULL; END $$", None),
+            (
+                "CREATE FUNCTION f() RETURNS int AS $f$ BEGIN RETURN 1; END $f$ LANGUAGE plpgsql",
+                None,
+            ),
+            ("SELECT $1, $2; SELECT 2", None),
+            (
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END",
+                None,
+            ),
+            (
+                "CREATE PROCEDURE p() BEGIN ATOMIC SELECT 1; END; COMMIT",
+                Some(Control::Transaction),
+            ),
+            ("", None),
+        ] {
+            assert_eq!(transaction_control(sql), expected, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! [`Tenancy`]: what a program holds.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::builder::TenancyBuilder;
+use crate::connection::{Scope, TenantConnection};
+use crate::error::{Error, Result};
+use crate::event::panic_message;
+use crate::ledger::Known;
+use crate::migrate::Migrate;
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::pool::{PooledConnection, TenantPool};
+use crate::provision::{Lifecycle as _, Saved};
+use crate::registry::{Kind, Registry};
+use crate::report::{Outcome, Report};
+use crate::{ledger, sql};
+
+/// A pool of connections, the apps, and the tenants of model `T`: what a program holds.
+///
+/// Cloning is cheap; clones share the pool.
+pub struct Tenancy<T: TenantModel> {
+    pool: TenantPool,
+    registry: Arc<Registry>,
+    model: PhantomData<fn() -> T>,
+}
+
+impl<T: TenantModel> Tenancy<T> {
+    /// Starts building a tenancy over a database.
+    ///
+    /// `database_url` is whatever libpq understands, as in Diesel.
+    pub fn builder(database_url: impl Into<String>) -> TenancyBuilder<T> {
+        TenancyBuilder::new(database_url.into())
+    }
+
+    pub(crate) fn new(pool: TenantPool, registry: Arc<Registry>) -> Self {
+        Self {
+            pool,
+            registry,
+            model: PhantomData,
+        }
+    }
+
+    /// A connection to the public schema.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] if no connection can be had, [`Error::NoSuchSchema`] if there
+    /// is no public schema.
+    pub fn public(&self) -> Result<PooledConnection> {
+        self.schema(self.registry.public())
+    }
+
+    /// A connection to a tenant: one round trip, the search path in the place of the pool's ping.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] if no connection can be had, [`Error::NoSuchSchema`] if the
+    /// tenant has no schema.
+    pub fn tenant(&self, tenant: &T) -> Result<PooledConnection> {
+        let path = self.registry.policy.path(tenant.schema_name());
+        self.checkout(&Scope::new(path).with_tenant(Arc::new(tenant.clone())))
+    }
+
+    /// A connection to a schema, whether or not it is a tenant's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] if no connection can be had, [`Error::NoSuchSchema`] if there
+    /// is no such schema.
+    pub fn schema(&self, schema: &SchemaName) -> Result<PooledConnection> {
+        self.checkout(&Scope::new(self.registry.policy.path(schema)))
+    }
+
+    /// Starts putting together a migration of the shared schema and the tenants.
+    pub fn migrate(&self) -> Migrate<'_, T> {
+        Migrate::new(self)
+    }
+
+    /// Runs `f` for every tenant, each in its own scope, in the order of the schemas' names.
+    ///
+    /// The public tenant is left out. An error or a panic of one tenant is its
+    /// outcome in the report, and the next tenant's turn.
+    ///
+    /// # Errors
+    ///
+    /// If the tenants can't be read.
+    pub fn for_each_tenant<R, E>(
+        &self,
+        mut f: impl FnMut(&T, &mut TenantConnection) -> std::result::Result<R, E>,
+    ) -> Result<Report<R>>
+    where
+        Error: From<E>,
+    {
+        let outcomes = self
+            .tenants()?
+            .into_iter()
+            .map(|tenant| {
+                let schema = tenant.schema_name().clone();
+                let run = || Ok(f(&tenant, &mut *self.tenant(&tenant)?)?);
+                let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+                    Err(Error::Panicked {
+                        schema: schema.clone(),
+                        message: panic_message(&*panic),
+                    })
+                });
+                Outcome::new(schema, result)
+            })
+            .collect();
+        Ok(Report::new(outcomes))
+    }
+
+    /// All tenants but the public one, in the order of their schemas' names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pool`] if no connection can be had, or what the database says.
+    pub fn tenants(&self) -> Result<Vec<T>> {
+        let mut tenants = T::all(&mut *self.public()?)?;
+        tenants.retain(|tenant| tenant.schema_name() != self.registry.public());
+        Ok(tenants)
+    }
+
+    /// Creates and migrates the schema of every tenant that has none.
+    ///
+    /// Tenants whose schema exists are neither touched nor in the report.
+    ///
+    /// # Errors
+    ///
+    /// If the tenants can't be read; a tenant's failure is in the report.
+    pub fn create_missing_schemas(&self) -> Result<Report<Saved>> {
+        let tenants = self.tenants()?;
+        let schemas: Vec<(SchemaName, Kind)> = tenants
+            .iter()
+            .map(|tenant| {
+                let kind = Kind::Tenant(tenant.tenant_type());
+                (tenant.schema_name().clone(), kind)
+            })
+            .collect();
+        let mut conn = self.public()?;
+        let known = conn.own(|inner| ledger::fleet(inner, &self.registry, &schemas))?;
+        let outcomes = tenants
+            .iter()
+            .zip(known)
+            .filter(|(_, known)| *known == Known::Missing)
+            .map(|(tenant, _)| {
+                let provision = || tenant.provision(&mut *self.public()?);
+                Outcome::new(tenant.schema_name().clone(), provision())
+            })
+            .collect();
+        Ok(Report::new(outcomes))
+    }
+
+    /// Drops a tenant's schema and everything in it; the row, if there is one, stays.
+    ///
+    /// The tables go in batches of a transaction each, so that a schema of any
+    /// width fits into the server's lock slots. Interrupted, it is resumed by
+    /// dropping again. [`delete`](crate::Lifecycle::delete) drops in the one
+    /// transaction that deletes the row.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Protected`] for a schema that is not a tenant's,
+    /// [`Error::NoSuchSchema`], or what the database says.
+    pub fn drop_schema_cascade(&self, schema: &SchemaName) -> Result<()> {
+        self.registry.refuse_protected(schema, "dropped")?;
+        let mut conn = self.public()?;
+        let key = ledger::lock_key(schema);
+        let exists = conn.own(|inner| {
+            sql::lock(inner, key)?;
+            sql::schema_exists(inner, schema)
+        });
+        let dropped = match exists {
+            Ok(false) => Err(Error::NoSuchSchema {
+                schema: schema.clone(),
+            }),
+            Ok(true) => conn
+                .own(|inner| {
+                    sql::drop_schema_in_batches(inner, schema)?;
+                    let public = self.registry.public();
+                    if sql::bookkeeping(inner, public, public)?.state {
+                        sql::forget_state(inner, public, schema)?;
+                    }
+                    Ok(())
+                })
+                .map_err(|error| Error::database(format!("dropping schema {schema}"), error)),
+            Err(error) => Err(Error::database(format!("dropping schema {schema}"), error)),
+        };
+        if conn.own(|inner| sql::unlock(inner, key)).is_err() {
+            conn.condemn();
+        }
+        self.registry.policy.bump_generation();
+        dropped
+    }
+
+    /// The pool, whose connections have no scope yet; choose one with
+    /// [`set_tenant`](TenantConnection::set_tenant) before the first statement.
+    #[must_use]
+    pub fn pool(&self) -> &TenantPool {
+        &self.pool
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Takes a connection and turns it to `scope`; one that died while it was idle is replaced.
+    pub(crate) fn checkout(&self, scope: &Scope) -> Result<PooledConnection> {
+        // Every idle connection may have died at once, as when the server restarts.
+        let mut tries = self.pool.max_size().saturating_add(1);
+        loop {
+            let mut conn = self.pool.get()?;
+            match conn.turn_to(scope.clone()) {
+                Ok(()) => return Ok(conn),
+                Err(_) if conn.is_dead() && tries > 1 => {
+                    tries -= 1;
+                    conn.condemn();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl<T: TenantModel> Clone for Tenancy<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.pool.clone(), Arc::clone(&self.registry))
+    }
+}
+
+impl<T: TenantModel> fmt::Debug for Tenancy<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let apps: Vec<&str> = self
+            .registry
+            .apps
+            .iter()
+            .map(|app| app.app.label())
+            .collect();
+        f.debug_struct("Tenancy")
+            .field("model", &std::any::type_name::<T>())
+            .field("apps", &apps)
+            .field("pool", &self.pool.state())
+            .finish()
+    }
+}

@@ -1,0 +1,383 @@
+//! Databases and tenants for tests (feature `testing`).
+//!
+//! ```
+//! # mod schema { diesel::table! { clients (id) { id -> Integer, schema_name -> Text, domain_url -> Text, } } }
+//! # use schema::clients;
+//! use diesel::prelude::*;
+//! use tenant_schemas::testing::TestTenancy;
+//! use tenant_schemas::{App, AppScope, SchemaName, TenantModel};
+//!
+//! #[derive(Debug, Clone, Queryable, Selectable, TenantModel)]
+//! #[diesel(table_name = clients)]
+//! struct Client {
+//!     id: i32,
+//!     schema_name: SchemaName,
+//!     domain_url: String,
+//! }
+//!
+//! # fn customers() -> App {
+//! #     App::new("customers", AppScope::Shared).migrations(TestSql)
+//! # }
+//! # struct TestSql;
+//! # impl diesel::migration::MigrationSource<diesel::pg::Pg> for TestSql {
+//! #     fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn diesel::migration::Migration<diesel::pg::Pg>>>> { Ok(vec![Box::new(Clients)]) }
+//! # }
+//! # struct Clients;
+//! # impl diesel::migration::Migration<diesel::pg::Pg> for Clients {
+//! #     fn run(&self, conn: &mut dyn diesel::connection::BoxableConnection<diesel::pg::Pg>) -> diesel::migration::Result<()> {
+//! #         Ok(conn.batch_execute("CREATE TABLE clients (id serial PRIMARY KEY, schema_name text NOT NULL, domain_url text NOT NULL)")?)
+//! #     }
+//! #     fn revert(&self, _: &mut dyn diesel::connection::BoxableConnection<diesel::pg::Pg>) -> diesel::migration::Result<()> { Ok(()) }
+//! #     fn metadata(&self) -> &dyn diesel::migration::MigrationMetadata { &Meta }
+//! #     fn name(&self) -> &dyn diesel::migration::MigrationName { &Name }
+//! # }
+//! # struct Meta; impl diesel::migration::MigrationMetadata for Meta {}
+//! # struct Name; impl std::fmt::Display for Name { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("1_clients") } }
+//! # impl diesel::migration::MigrationName for Name { fn version(&self) -> diesel::migration::MigrationVersion<'_> { "1".into() } }
+//! // A database of its own, migrated, gone when it is dropped.
+//! let tenancy = TestTenancy::<Client>::new(|builder| builder.app(customers()))?;
+//! // A tenant of its own, gone when it is dropped.
+//! let acme = tenancy.tenant(|schema, domain| Client::new(schema, domain))?;
+//! let mut conn = tenancy.tenancy().tenant(&acme)?;
+//! assert_eq!(conn.schema_name(), Some(&acme.schema_name));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Which server
+//!
+//! The one that `DATABASE_URL` names, or a private one that all databases of
+//! the process share and that is gone when the process is.
+//!
+//! # How fast
+//!
+//! A tenant of its own costs what provisioning costs. [`TestTenancy::lease`]
+//! hands out a tenant that is provisioned once and used again: the test works in
+//! a transaction that is rolled back. Databases that crashed tests left behind
+//! are dropped when the next one is made.
+
+use std::fmt;
+use std::ops::Deref;
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use diesel::Connection as _;
+use diesel::pg::PgConnection;
+
+use crate::builder::TenancyBuilder;
+use crate::connection::TenantConnection;
+use crate::error::{BoxError, Error, Result};
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::pool::PooledConnection;
+use crate::provision::{DeleteOptions, Lifecycle as _};
+use crate::sql;
+use crate::tenancy::Tenancy;
+
+/// What the names of all databases for tests begin with.
+const PREFIX: &str = "tenant_schemas_test_";
+
+/// How old a database has to be, in seconds, before it can count as left behind.
+const STALE: u64 = 60;
+
+/// Numbers the databases and the tenants of this process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A database of its own, dropped with this value.
+pub struct TestDatabase {
+    server: String,
+    name: String,
+    /// Shows others that the database is in use.
+    _keeper: PgConnection,
+}
+
+impl TestDatabase {
+    /// Makes an empty database.
+    ///
+    /// # Errors
+    ///
+    /// If there is no server, or it makes no database.
+    pub fn new() -> Result<Self, BoxError> {
+        Self::create(None)
+    }
+
+    /// Makes a copy of a database to which nobody is connected any more.
+    ///
+    /// # Errors
+    ///
+    /// If somebody is connected to `template`, or there is no such database.
+    pub fn copy_of(template: &str) -> Result<Self, BoxError> {
+        Self::create(Some(template))
+    }
+
+    fn create(template: Option<&str>) -> Result<Self, BoxError> {
+        static SWEEP: Once = Once::new();
+        let server = server_url()?;
+        let mut conn = PgConnection::establish(&server)?;
+        SWEEP.call_once(|| sweep(&mut conn));
+        let name = format!("{PREFIX}{}_{}_{}", now(), process::id(), next());
+        sql::create_database(&mut conn, &name, template)?;
+        let keeper = PgConnection::establish(&url_of(&server, &name))?;
+        Ok(Self {
+            server,
+            name,
+            _keeper: keeper,
+        })
+    }
+
+    /// The URL of the database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url_of(&self.server, &self.name)
+    }
+
+    /// The database's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if let Ok(mut conn) = PgConnection::establish(&self.server) {
+            let _ = sql::drop_database(&mut conn, &self.name, true);
+        }
+    }
+}
+
+impl fmt::Debug for TestDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestDatabase")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A tenancy over a database of its own, with the shared schema migrated.
+///
+/// It can be shared by all tests of a program, in a `LazyLock`.
+#[derive(Debug)]
+pub struct TestTenancy<T: TenantModel> {
+    tenancy: Tenancy<T>,
+    /// Tenants that wait for the next [`lease`](Self::lease).
+    ready: Mutex<Vec<T>>,
+    database: TestDatabase,
+}
+
+impl<T: TenantModel> TestTenancy<T> {
+    /// Makes a database, builds the tenancy, migrates the shared schema.
+    ///
+    /// # Errors
+    ///
+    /// Whatever fails of that.
+    pub fn new(
+        build: impl FnOnce(TenancyBuilder<T>) -> TenancyBuilder<T>,
+    ) -> Result<Self, BoxError> {
+        let database = TestDatabase::new()?;
+        let tenancy = build(Tenancy::builder(database.url())).build()?;
+        tenancy.migrate().shared().run()?.into_result()?;
+        Ok(Self {
+            tenancy,
+            ready: Mutex::default(),
+            database,
+        })
+    }
+
+    /// The tenancy.
+    pub fn tenancy(&self) -> &Tenancy<T> {
+        &self.tenancy
+    }
+
+    /// The database.
+    pub fn database(&self) -> &TestDatabase {
+        &self.database
+    }
+
+    /// Saves a tenant that nobody else has; it is deleted, with its schema, when it is dropped.
+    ///
+    /// `make` gets a schema name and a domain that are not taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](crate::Lifecycle::save).
+    pub fn tenant(&self, make: impl FnOnce(SchemaName, String) -> T) -> Result<TestTenant<'_, T>> {
+        let tenant = self.save(make)?;
+        Ok(TestTenant {
+            tests: self,
+            tenant,
+        })
+    }
+
+    /// Lends a tenant that earlier tests have used, or makes one, with a
+    /// connection in a transaction that is rolled back in the end.
+    ///
+    /// Sequences are not rolled back; identifiers differ from test to test.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](crate::Lifecycle::save).
+    pub fn lease(&self, make: impl FnOnce(SchemaName, String) -> T) -> Result<Lease<'_, T>> {
+        let ready = self.stash().pop();
+        let tenant = match ready {
+            Some(tenant) => tenant,
+            None => self.save(make)?,
+        };
+        let mut conn = self.tenancy.tenant(&tenant)?;
+        conn.begin_test_transaction()
+            .map_err(|error| Error::database("beginning the test's transaction", error))?;
+        Ok(Lease {
+            tests: self,
+            tenant: Some(tenant),
+            conn: Some(conn),
+        })
+    }
+
+    fn save(&self, make: impl FnOnce(SchemaName, String) -> T) -> Result<T> {
+        let name = format!("test_{}_{}", process::id(), next());
+        let domain = format!("{}.test", name.replace('_', "-"));
+        let mut tenant = make(name.parse()?, domain);
+        tenant.save(&mut *self.tenancy.public()?)?;
+        Ok(tenant)
+    }
+
+    fn stash(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A tenant of a test, deleted with its schema when this value is dropped.
+#[derive(Debug)]
+pub struct TestTenant<'a, T: TenantModel> {
+    tests: &'a TestTenancy<T>,
+    tenant: T,
+}
+
+impl<T: TenantModel> Deref for TestTenant<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.tenant
+    }
+}
+
+impl<T: TenantModel> Drop for TestTenant<'_, T> {
+    fn drop(&mut self) {
+        if let Ok(mut conn) = self.tests.tenancy.public() {
+            let options = DeleteOptions::new().auto_drop_schema(true);
+            let _ = self.tenant.delete_with(&mut conn, options);
+        }
+    }
+}
+
+/// A tenant on loan, and a connection whose work is rolled back when this value is dropped.
+#[derive(Debug)]
+pub struct Lease<'a, T: TenantModel> {
+    tests: &'a TestTenancy<T>,
+    /// `None` once it is given back.
+    tenant: Option<T>,
+    conn: Option<PooledConnection>,
+}
+
+impl<T: TenantModel> Lease<'_, T> {
+    /// The tenant.
+    ///
+    /// # Panics
+    ///
+    /// Never: the tenant is there until the lease ends.
+    pub fn tenant(&self) -> &T {
+        self.tenant.as_ref().expect("the lease has not ended")
+    }
+
+    /// The connection, in its transaction.
+    ///
+    /// # Panics
+    ///
+    /// Never: the connection is there until the lease ends.
+    pub fn conn(&mut self) -> &mut TenantConnection {
+        self.conn.as_mut().expect("the lease has not ended")
+    }
+}
+
+impl<T: TenantModel> Drop for Lease<'_, T> {
+    fn drop(&mut self) {
+        use diesel::connection::TransactionManager as _;
+
+        let Some(mut conn) = self.conn.take() else {
+            return;
+        };
+        let rolled_back =
+            crate::connection::TenantTransactionManager::rollback_transaction(&mut conn).is_ok();
+        let clean = rolled_back && !conn.in_transaction();
+        if clean {
+            self.tests.stash().extend(self.tenant.take());
+        } else {
+            conn.condemn();
+        }
+    }
+}
+
+/// The server for tests: `DATABASE_URL`, or the private one of this process.
+fn server_url() -> Result<String, BoxError> {
+    match std::env::var("DATABASE_URL") {
+        Ok(url) if !url.is_empty() => Ok(url),
+        _ => Ok(private_postgres::shared()?.url()),
+    }
+}
+
+/// The URL of another database on the same server.
+fn url_of(server: &str, database: &str) -> String {
+    let Some((scheme, rest)) = server.split_once("://") else {
+        // Key and value pairs: of two of a kind, libpq takes the last.
+        return format!("{server} dbname={database}");
+    };
+    let (address, options) = match rest.split_once('?') {
+        Some((address, options)) => (address, format!("?{options}")),
+        None => (rest, String::new()),
+    };
+    let host = address.split_once('/').map_or(address, |(host, _)| host);
+    format!("{scheme}://{host}/{database}{options}")
+}
+
+/// Drops the databases that crashed tests left behind: old ones to which nobody is connected.
+fn sweep(conn: &mut PgConnection) {
+    let Ok(names) = sql::databases(conn, PREFIX) else {
+        return;
+    };
+    for name in names {
+        let made: Option<u64> = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('_').next()?.parse().ok());
+        if made.is_some_and(|made| made + STALE < now()) {
+            let _ = sql::drop_database(conn, &name, false);
+        }
+    }
+}
+
+fn next() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url_of;
+
+    #[test]
+    fn another_database_of_the_same_server() {
+        for (server, expected) in [
+            ("postgres://u@h/a", "postgres://u@h/b"),
+            ("postgres://u@h", "postgres://u@h/b"),
+            ("postgres://u@%2Ftmp:5/a?x=1", "postgres://u@%2Ftmp:5/b?x=1"),
+            ("host=h dbname=a", "host=h dbname=a dbname=b"),
+        ] {
+            assert_eq!(url_of(server, "b"), expected);
+        }
+    }
+}

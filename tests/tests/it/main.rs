@@ -1,0 +1,8 @@
+//! The behaviour of tenant-schemas on a real PostgreSQL. A test whose name begins with `cNN_` is
+//! the behaviour of that number in the conformance list.
+//!
+//! `support` · what the tests share: a tenant model, apps out of SQL text, databases
+//! `smoke` · the program of the README's first page
+
+mod smoke;
+mod support;
