@@ -1,29 +1,21 @@
 //! Attributes as plain data that keeps where each piece came from.
 
 use proc_macro2::TokenStream;
-use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token, token};
+use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::errors::Errors;
+
+mod diesel;
+
+pub(crate) use diesel::Diesel;
 
 /// One `key` or `key = value` between the parentheses of an attribute.
 pub(crate) struct Entry {
     pub(crate) key: Ident,
     pub(crate) value: Option<Expr>,
-}
-
-/// What Diesel's own attributes say, as far as it matters here.
-#[derive(Default)]
-pub(crate) struct Diesel {
-    pub(crate) table_name: Option<Path>,
-    pub(crate) primary_key: Vec<Ident>,
-    pub(crate) column_name: Option<Ident>,
-    pub(crate) embed: Option<Ident>,
-    pub(crate) skip_insertion: bool,
-    pub(crate) skip_update: bool,
 }
 
 impl Entry {
@@ -49,15 +41,12 @@ impl Entry {
         })
     }
 
-    /// The key of an entry that has no value.
-    pub(crate) fn flag(self, errors: &mut Errors) -> Option<Ident> {
-        match self.value {
-            None => Some(self.key),
-            Some(value) => {
-                errors.at(value, format!("`{}` takes no value", self.key));
-                None
-            }
+    /// The key of an entry that should have no value.
+    pub(crate) fn flag(self, errors: &mut Errors) -> Ident {
+        if let Some(value) = self.value {
+            errors.at(value, format!("`{}` takes no value", self.key));
         }
+        self.key
     }
 
     pub(crate) fn bool(&self, errors: &mut Errors) -> Option<bool> {
@@ -122,54 +111,6 @@ impl Parse for Entry {
     }
 }
 
-impl Diesel {
-    /// Reads `#[diesel(..)]`; what is not understood here is left for Diesel to judge.
-    pub(crate) fn read(attrs: &[Attribute], errors: &mut Errors) -> Self {
-        let mut found = Self::default();
-        for attr in attrs.iter().filter(|attr| attr.path().is_ident("diesel")) {
-            if let Err(error) = attr.parse_args_with(|input: ParseStream<'_>| found.entries(input))
-            {
-                errors.push(error);
-            }
-        }
-        found
-    }
-
-    fn entries(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
-        while !input.is_empty() {
-            if input.peek(Ident::peek_any) {
-                self.entry(input)?;
-            }
-            // The rest of a value that is not read here; it may hold commas of its own.
-            while !input.is_empty() && input.parse::<Option<Token![,]>>()?.is_none() {
-                input.parse::<proc_macro2::TokenTree>()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
-        let key = input.call(Ident::parse_any)?;
-        if key == "table_name" && input.parse::<Option<Token![=]>>()?.is_some() {
-            self.table_name = Some(input.call(Path::parse_mod_style)?);
-        } else if key == "column_name" && input.parse::<Option<Token![=]>>()?.is_some() {
-            self.column_name = Some(column(input)?);
-        } else if key == "primary_key" && input.peek(token::Paren) {
-            let names;
-            syn::parenthesized!(names in input);
-            let names = Punctuated::<Ident, Token![,]>::parse_terminated(&names)?;
-            self.primary_key.extend(names);
-        } else if key == "embed" {
-            self.embed = Some(key);
-        } else if key == "skip_insertion" {
-            self.skip_insertion = true;
-        } else if key == "skip_update" {
-            self.skip_update = true;
-        }
-        Ok(())
-    }
-}
-
 /// The text of the doc comments among `attrs`.
 pub(crate) fn docs(attrs: &[Attribute]) -> String {
     let lines: Vec<String> = attrs
@@ -197,6 +138,8 @@ pub(crate) fn docs(attrs: &[Attribute]) -> String {
 pub(crate) fn literal(expr: &Expr) -> Option<&Lit> {
     match expr {
         Expr::Lit(ExprLit { lit, .. }) => Some(lit),
+        // An expression that passed through `macro_rules!`.
+        Expr::Group(group) => literal(&group.expr),
         _ => None,
     }
 }
@@ -230,15 +173,20 @@ fn list(input: ParseStream<'_>) -> syn::Result<Vec<Entry>> {
     Ok(entries.into_iter().collect())
 }
 
-fn column(input: ParseStream<'_>) -> syn::Result<Ident> {
-    if input.peek(LitStr) {
-        return input.parse::<LitStr>()?.parse();
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn doc_comments_become_help() {
+        let item: syn::ItemStruct = parse_quote! {
+            /// One.
+            ///
+            /// Two.
+            struct S;
+        };
+        assert_eq!(docs(&item.attrs), "One.\n\nTwo.");
     }
-    let name = input.call(Ident::parse_any)?;
-    let is_keyword = syn::parse2::<Ident>(name.to_token_stream()).is_err();
-    Ok(if is_keyword {
-        Ident::new_raw(&name.to_string(), name.span())
-    } else {
-        name
-    })
 }

@@ -5,8 +5,12 @@ use syn::{
     Data, DeriveInput, Expr, Fields, GenericArgument, Ident, Path, PathArguments, Type, Visibility,
 };
 
-use crate::attr::{self, Diesel, Entry};
+use crate::attr::{self, Diesel};
 use crate::errors::Errors;
+
+mod marks;
+
+use marks::{Marks, Options};
 
 /// Which of the two derives reads the struct.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,14 +42,6 @@ pub(crate) struct Row<'a> {
     pub(crate) columns: Vec<Column<'a>>,
 }
 
-/// What `#[tenant(..)]` or `#[domain(..)]` on the struct says.
-pub(crate) struct Options {
-    pub(crate) auto_create_schema: Option<bool>,
-    pub(crate) auto_drop_schema: Option<bool>,
-    pub(crate) domains: Option<Path>,
-    pub(crate) constructor: bool,
-}
-
 /// A field and its column.
 pub(crate) struct Column<'a> {
     pub(crate) ident: &'a Ident,
@@ -55,15 +51,6 @@ pub(crate) struct Column<'a> {
     pub(crate) role: Role,
     pub(crate) marks: Marks,
     pub(crate) diesel: Diesel,
-}
-
-/// What `#[tenant(..)]` or `#[domain(..)]` on a field says.
-#[derive(Default)]
-pub(crate) struct Marks {
-    pub(crate) roles: Vec<(Role, Ident)>,
-    pub(crate) default: Option<Entry>,
-    pub(crate) generated: Option<Ident>,
-    pub(crate) not_from_text: Option<Ident>,
 }
 
 impl Derive {
@@ -160,43 +147,6 @@ impl<'a> Row<'a> {
     }
 }
 
-impl Options {
-    fn read(derive: Derive, item: &DeriveInput, errors: &mut Errors) -> Self {
-        let mut found = Self {
-            auto_create_schema: None,
-            auto_drop_schema: None,
-            domains: None,
-            constructor: true,
-        };
-        let entries = Entry::of_attributes(&item.attrs, derive.helper(), errors);
-        attr::no_key_twice(&entries, errors);
-        for entry in entries {
-            match (derive, entry.key.to_string().as_str()) {
-                (Derive::Tenant, "auto_create_schema") => {
-                    found.auto_create_schema = entry.bool(errors);
-                }
-                (Derive::Tenant, "auto_drop_schema") => found.auto_drop_schema = entry.bool(errors),
-                (Derive::Tenant, "domains") => found.domains = entry.path(errors),
-                (_, "constructor") => found.constructor = entry.bool(errors).unwrap_or(true),
-                _ => attr::unknown_key(&entry, Self::known_keys(derive), errors),
-            }
-        }
-        found
-    }
-
-    fn known_keys(derive: Derive) -> &'static [&'static str] {
-        match derive {
-            Derive::Tenant => &[
-                "auto_create_schema",
-                "auto_drop_schema",
-                "domains",
-                "constructor",
-            ],
-            Derive::Domain => &["constructor"],
-        }
-    }
-}
-
 impl<'a> Column<'a> {
     fn read(derive: Derive, field: &'a syn::Field, errors: &mut Errors) -> Option<Self> {
         let ident = field.ident.as_ref()?;
@@ -271,40 +221,6 @@ impl<'a> Column<'a> {
     }
 }
 
-impl Marks {
-    fn read(derive: Derive, field: &syn::Field, errors: &mut Errors) -> Self {
-        let mut found = Self::default();
-        let entries = Entry::of_attributes(&field.attrs, derive.helper(), errors);
-        attr::no_key_twice(&entries, errors);
-        for entry in entries {
-            let key = entry.key.to_string();
-            let role = derive.roles().iter().find(|role| role.name() == key);
-            match (derive, role, key.as_str()) {
-                (_, Some(role), _) => {
-                    found
-                        .roles
-                        .extend(entry.flag(errors).map(|key| (*role, key)));
-                }
-                (_, _, "default") => found.default = Some(entry),
-                (_, _, "generated") => found.generated = entry.flag(errors),
-                (Derive::Tenant, _, "not_from_text") => found.not_from_text = entry.flag(errors),
-                _ => attr::unknown_key(&entry, &Self::known_keys(derive), errors),
-            }
-        }
-        found
-    }
-
-    fn known_keys(derive: Derive) -> Vec<&'static str> {
-        let roles = derive.roles().iter().map(|role| role.name());
-        let others = ["default", "generated", "not_from_text"];
-        let others = match derive {
-            Derive::Tenant => &others[..],
-            Derive::Domain => &others[..2],
-        };
-        roles.chain(others.iter().copied()).collect()
-    }
-}
-
 /// Whether `ty` is a path that ends in `name`.
 pub(crate) fn is_type(ty: &Type, name: &str) -> bool {
     path(ty).is_some_and(|path| attr::last_segment_is(path, name))
@@ -349,16 +265,15 @@ fn assign_roles(
                 .is_some_and(|(first, _)| first == role)
         };
         let key = primary_key.first().filter(|_| *role == Role::Id);
-        let found = columns.iter().position(marked).or_else(|| match key {
-            Some(key) => columns.iter().position(|column| column.is_called(key)),
-            None => columns.iter().position(|column| {
-                column.marks.roles.is_empty() && column.field_name() == role.name()
-            }),
-        });
-        match (found, key) {
-            (Some(at), _) => columns[at].role = *role,
-            (None, Some(key)) => errors.at(key, "no field has this column"),
-            (None, None) => (),
+        let keyed = key.and_then(|key| columns.iter().position(|column| column.is_called(key)));
+        if let (Some(key), None) = (key, keyed) {
+            errors.at(key, "no field has this column");
+        }
+        let named = columns
+            .iter()
+            .position(|column| column.marks.roles.is_empty() && column.field_name() == role.name());
+        if let Some(at) = columns.iter().position(marked).or(keyed).or(named) {
+            columns[at].role = *role;
         }
     }
 }

@@ -30,7 +30,7 @@ impl<T: FromStr<Err: Display>> FromText for T {
 }
 
 /// A tenant on its way from text, with every mistake so far.
-#[allow(missing_debug_implementations, reason = "it lives inside one function")]
+#[expect(missing_debug_implementations, reason = "it lives inside one function")]
 pub struct Form<'a> {
     fields: &'static [Field],
     text: &'a mut dyn FnMut(&Field) -> Option<String>,

@@ -19,25 +19,29 @@ impl Directory {
     /// Reads `path`, which is relative to the directory of Cargo.toml.
     pub(crate) fn read(path: &str) -> Self {
         let root = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
-        Self::at(&Path::new(&root).join(path))
+        Self::below(Path::new(&root), path)
     }
 
-    fn at(path: &Path) -> Self {
+    fn below(root: &Path, path: &str) -> Self {
         let mut found = Self::default();
-        if let Err(error) = found.look(path) {
-            let problem = match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => format!(
-                    "there is no directory {} (the path is relative to the directory of Cargo.toml)",
-                    path.display()
-                ),
-                _ => format!("can't read the directory {}: {error}", path.display()),
-            };
-            found.problems.push(problem);
+        if let Err(error) = found.look(&root.join(path), Path::new(path)) {
+            let package = env::var("CARGO_PKG_NAME").unwrap_or_default();
+            let place = format!("{path} beside the Cargo.toml of {package}");
+            let is_missing = matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            );
+            found.problems.push(if is_missing {
+                format!("there is no directory {place}")
+            } else {
+                format!("can't read the directory {place}: {error}")
+            });
         }
         found
     }
 
-    fn look(&mut self, path: &Path) -> io::Result<()> {
+    /// Looks at the migrations in `path`, which the user knows as `shown`.
+    fn look(&mut self, path: &Path, shown: &Path) -> io::Result<()> {
         let mut versions = BTreeMap::<String, String>::new();
         let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
         entries.sort_by_key(fs::DirEntry::file_name);
@@ -47,7 +51,8 @@ impl Directory {
             if name.starts_with('.') || migration.is_file() {
                 continue;
             }
-            let shown = migration.display();
+            let shown = shown.join(&name);
+            let shown = shown.display();
             if !migration.join("up.sql").is_file() {
                 self.problems
                     .push(format!("the migration {shown} has no up.sql"));
@@ -112,14 +117,18 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_named() {
-        let found = Directory::at(Path::new("/nowhere/migrations"));
+        let found = Directory::below(Path::new("/"), "nowhere/migrations");
         assert_eq!(found.problems.len(), 1);
-        problem(&found, "there is no directory /nowhere/migrations");
+        problem(
+            &found,
+            "there is no directory nowhere/migrations beside the Cargo.toml of",
+        );
     }
 
     #[test]
     fn every_broken_migration_is_named() {
-        let root = env::temp_dir().join(format!("broken-migrations-{}", std::process::id()));
+        let directory = format!("broken-migrations-{}", std::process::id());
+        let root = env::temp_dir().join(&directory);
         for name in ["1_empty", "2_good", "2-_again", "helpers", ".hidden"] {
             fs::create_dir_all(root.join(name)).expect("a directory");
         }
@@ -131,7 +140,7 @@ mod tests {
         ] {
             fs::write(root.join(file), "").expect("a file");
         }
-        let found = Directory::at(&root);
+        let found = Directory::below(&env::temp_dir(), &directory);
         fs::remove_dir_all(&root).expect("the directory can go");
         problem(&found, "1_empty has no up.sql");
         problem(&found, "helpers has no up.sql");

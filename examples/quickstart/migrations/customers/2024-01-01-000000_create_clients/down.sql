@@ -1,0 +1,2 @@
+DROP TABLE countries;
+DROP TABLE clients;

@@ -1,0 +1,1 @@
+ALTER TABLE rooms ADD COLUMN price integer NOT NULL DEFAULT 100;

@@ -1,0 +1,1 @@
+CREATE INDEX CONCURRENTLY rooms_number ON rooms (number);

@@ -1,0 +1,8 @@
+use tenant_schemas::tenant_app;
+
+struct Customers;
+
+#[tenant_app(after = [Customers])]
+struct Hotels;
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenant_schemas::tenant_app]
+enum Hotels {
+    Rooms,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenant_schemas::shared_app]
+fn hotels() {}
+
+fn main() {
+    hotels();
+}

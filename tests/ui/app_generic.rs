@@ -1,0 +1,4 @@
+#[tenant_schemas::tenant_app]
+struct Hotels<const N: usize>;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use tenant_schemas::tenant_app;
+
+#[tenant_app(migration = "migrations/hotels", type = ["hotel"])]
+struct Hotels;
+
+fn main() {}

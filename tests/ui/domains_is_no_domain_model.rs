@@ -1,0 +1,16 @@
+use diesel::prelude::*;
+use tenant_schemas::{SchemaName, TenantModel};
+
+diesel::table! { clients (id) { id -> Integer, schema_name -> Text, } }
+
+struct Domain;
+
+#[derive(Clone, Queryable, Selectable, TenantModel)]
+#[diesel(table_name = clients)]
+#[tenant(domains = Domain)]
+struct Client {
+    id: i32,
+    schema_name: SchemaName,
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+use tenant_schemas::{SchemaName, TenantModel};
+
+diesel::table! { clients (id) { id -> Integer, schema_name -> Text, } }
+
+#[derive(Clone, TenantModel)]
+#[diesel(table_name = clients)]
+struct Client {
+    #[tenant(generated)]
+    id: i32,
+    #[tenant(default = "x")]
+    schema_name: SchemaName,
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[tenant_schemas::tenant_app]
+struct Room {
+    id: i32,
+}
+
+fn main() {}

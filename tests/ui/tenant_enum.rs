@@ -1,0 +1,12 @@
+use tenant_schemas::TenantModel;
+
+diesel::table! { clients (id) { id -> Integer, } }
+
+#[derive(Clone, TenantModel)]
+#[diesel(table_name = clients)]
+enum Client {
+    Free,
+    Paid,
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+use diesel::prelude::*;
+use tenant_schemas::{SchemaName, TenantModel};
+
+diesel::table! { clients (id) { id -> Integer, schema_name -> Text, on_trial -> Bool, } }
+
+#[derive(Clone, Queryable, Selectable, TenantModel)]
+#[diesel(table_name = clients)]
+struct Client {
+    id: i32,
+    schema_name: SchemaName,
+    #[tenant(default = "yes")]
+    on_trial: bool,
+}
+
+fn main() {}
