@@ -125,6 +125,10 @@ pub enum Error {
     )]
     Connect(#[source] diesel::ConnectionError),
 
+    /// A private server for tests could not be started (feature `testing`).
+    #[error("no server for tests: set DATABASE_URL, or see to the cause")]
+    TestServer(#[source] BoxError),
+
     /// No connection could be had.
     #[error("no connection could be had from the pool: {0}")]
     Pool(String),

@@ -1,4 +1,16 @@
-//! Schema-per-tenant multi-tenancy on PostgreSQL with Diesel.
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | tenants | [`TenantModel`](derive@TenantModel), [`Lifecycle`], [`DomainModel`](derive@DomainModel), [`Domains`] |
+//! | apps | [`shared_app`], [`tenant_app`], [`App`] |
+//! | what a program holds | [`Tenancy`], [`TenancyBuilder`] |
+//! | isolation | [`TenantConnection`], [`SetCalls`], [`SearchPath`], [`SchemaName`] |
+//! | migrations | [`Migrate`], [`Report`], [`Executor`] |
+//! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
+//! | failures | [`Error`] |
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -6,6 +18,7 @@ pub mod __private;
 mod app;
 mod builder;
 mod connection;
+mod derive;
 mod domain;
 mod error;
 mod event;
@@ -32,6 +45,7 @@ pub use builder::TenancyBuilder;
 pub use connection::{
     SetCalls, TenantConnection, TenantTransactionBuilder, TenantTransactionManager,
 };
+pub use derive::{DomainModel, TenantModel, shared_app, tenant_app};
 pub use domain::Domains;
 pub use error::{BoxError, Error, Result};
 pub use event::{Event, ListenerFailure, Subject};
@@ -48,5 +62,3 @@ pub use report::{Outcome, Report};
 pub use script::MigrationId;
 pub use table::{DeclaredTable, TableName};
 pub use tenancy::Tenancy;
-
-pub use tenant_schemas_derive::{DomainModel, TenantModel, shared_app, tenant_app};

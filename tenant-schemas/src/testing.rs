@@ -67,7 +67,7 @@ use diesel::pg::PgConnection;
 
 use crate::builder::TenancyBuilder;
 use crate::connection::TenantConnection;
-use crate::error::{BoxError, Error, Result};
+use crate::error::{Error, Result};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::pool::PooledConnection;
@@ -98,7 +98,7 @@ impl TestDatabase {
     /// # Errors
     ///
     /// If there is no server, or it makes no database.
-    pub fn new() -> Result<Self, BoxError> {
+    pub fn new() -> Result<Self> {
         Self::create(None)
     }
 
@@ -107,18 +107,19 @@ impl TestDatabase {
     /// # Errors
     ///
     /// If somebody is connected to `template`, or there is no such database.
-    pub fn copy_of(template: &str) -> Result<Self, BoxError> {
+    pub fn copy_of(template: &str) -> Result<Self> {
         Self::create(Some(template))
     }
 
-    fn create(template: Option<&str>) -> Result<Self, BoxError> {
+    fn create(template: Option<&str>) -> Result<Self> {
         static SWEEP: Once = Once::new();
         let server = server_url()?;
-        let mut conn = PgConnection::establish(&server)?;
+        let mut conn = PgConnection::establish(&server).map_err(Error::Connect)?;
         SWEEP.call_once(|| sweep(&mut conn));
         let name = format!("{PREFIX}{}_{}_{}", now(), process::id(), next());
-        sql::create_database(&mut conn, &name, template)?;
-        let keeper = PgConnection::establish(&url_of(&server, &name))?;
+        sql::create_database(&mut conn, &name, template)
+            .map_err(|error| Error::database("making a database for tests", error))?;
+        let keeper = PgConnection::establish(&url_of(&server, &name)).map_err(Error::Connect)?;
         Ok(Self {
             server,
             name,
@@ -172,9 +173,7 @@ impl<T: TenantModel> TestTenancy<T> {
     /// # Errors
     ///
     /// Whatever fails of that.
-    pub fn new(
-        build: impl FnOnce(TenancyBuilder<T>) -> TenancyBuilder<T>,
-    ) -> Result<Self, BoxError> {
+    pub fn new(build: impl FnOnce(TenancyBuilder<T>) -> TenancyBuilder<T>) -> Result<Self> {
         let database = TestDatabase::new()?;
         let tenancy = build(Tenancy::builder(database.url())).build()?;
         tenancy.migrate().shared().run()?.into_result()?;
@@ -319,10 +318,12 @@ impl<T: TenantModel> Drop for Lease<'_, T> {
 }
 
 /// The server for tests: `DATABASE_URL`, or the private one of this process.
-fn server_url() -> Result<String, BoxError> {
+fn server_url() -> Result<String> {
     match std::env::var("DATABASE_URL") {
         Ok(url) if !url.is_empty() => Ok(url),
-        _ => Ok(private_postgres::shared()?.url()),
+        _ => private_postgres::shared()
+            .map(private_postgres::Server::url)
+            .map_err(|error| Error::TestServer(error.into())),
     }
 }
 
