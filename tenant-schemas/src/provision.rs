@@ -229,7 +229,6 @@ pub trait Lifecycle: TenantModel {
         registry.refuse_protected(to, "taken by a tenant")?;
         let renamed = conn.transaction(|conn| rename(self, conn, &registry, to))?;
         *self = renamed;
-        registry.policy.bump_generation();
         if conn.schema_name() == Some(&from) {
             // The scope's schema is gone; the tenant is still the same.
             conn.follow(to);
@@ -512,7 +511,7 @@ fn delete<T: TenantModel>(
             Ok(())
         })
         .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
-        registry.policy.bump_generation();
+        registry.bump_after_commit(conn);
     }
     Ok(exists)
 }
@@ -553,6 +552,7 @@ fn rename<T: TenantModel>(
         .ok_or_else(|| not_saved(tenant))?;
     conn.own(|inner| sql::rename_schema(inner, registry.public(), from, to))
         .map_err(|error| Error::database(format!("renaming schema {from} to {to}"), error))?;
+    registry.bump_after_commit(conn);
     Ok(stored)
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{App, AppScope};
-use crate::connection::Policy;
+use crate::connection::{Policy, TenantConnection};
 use crate::error::{Error, Result};
 use crate::event::Listeners;
 use crate::ledger::Applied;
@@ -70,6 +70,15 @@ impl Registry {
 
     pub(crate) fn app(&self, label: &str) -> Option<&LoadedApp> {
         self.apps.iter().find(|loaded| loaded.app.label() == label)
+    }
+
+    /// Makes every connection look again at what there is, once others can see what was changed.
+    ///
+    /// Before the commit would be too early: a connection that looks then sees
+    /// the old state, and would not look again.
+    pub(crate) fn bump_after_commit(self: &Arc<Self>, conn: &mut TenantConnection) {
+        let registry = Arc::clone(self);
+        conn.after_commit(move |_| registry.policy.bump_generation());
     }
 
     /// The public schema's name.

@@ -136,7 +136,7 @@ impl Job {
             .unwrap_or(steps.len());
         run.announce(conn, &steps[..now])?;
         run.in_one_transaction(conn, &steps[..now])?;
-        registry.policy.bump_generation();
+        registry.bump_after_commit(conn);
         run.conclude(conn)?;
         Ok((run.finish(), now < steps.len()))
     }

@@ -2,7 +2,9 @@
 //! the behaviour of that number in the conformance list.
 //!
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
+//! `generation` · connections look again once a change is committed
 //! `smoke` · the program of the README's first page
 
+mod generation;
 mod smoke;
 mod support;
