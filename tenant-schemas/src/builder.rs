@@ -19,6 +19,7 @@ use crate::event::{Event, Listeners};
 use crate::model::{FieldRole, TenantModel};
 use crate::name::{SchemaName, SchemaNamePolicy};
 use crate::pool::{Baseline, OnConnect};
+use crate::pooler::refuse_shared_sessions;
 use crate::registry::{LoadedApp, Registry, check_declarations, in_order};
 use crate::script::Script;
 use crate::tenancy::Tenancy;
@@ -203,7 +204,8 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// # Errors
     ///
     /// [`Error::Config`] with every contradiction, [`Error::MigrationSource`],
-    /// or [`Error::Connect`] if the database can't be reached.
+    /// [`Error::Connect`] if the database can't be reached, or
+    /// [`Error::SharedSessions`] if a pooler in transaction mode stands in between.
     pub fn build(self) -> Result<Tenancy<T>> {
         let mut problems = Vec::new();
         let name = |name: &str, what: &str, problems: &mut Vec<String>| {
@@ -283,7 +285,9 @@ impl<T: TenantModel> TenancyBuilder<T> {
             unique_columns,
         });
         // The pool would try until its time is over, and then say less.
-        PgConnection::establish(&self.database_url).map_err(Error::Connect)?;
+        let mut first = PgConnection::establish(&self.database_url).map_err(Error::Connect)?;
+        refuse_shared_sessions(&mut first, &self.database_url)?;
+        drop(first);
         let pool = Pool::builder()
             .max_size(self.pool_size)
             .min_idle(Some(self.min_idle))

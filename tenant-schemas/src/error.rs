@@ -125,6 +125,13 @@ pub enum Error {
     )]
     Connect(#[source] diesel::ConnectionError),
 
+    /// The database URL leads to a pooler that shares sessions among clients.
+    #[error(
+        "the database URL leads to a pooler in transaction or statement mode, where the search path \
+         of one tenant would be left to another: connect directly, or use session pooling"
+    )]
+    SharedSessions,
+
     /// A private server for tests could not be started (feature `testing`).
     #[error("no server for tests: set DATABASE_URL, or see to the cause")]
     TestServer(#[source] BoxError),

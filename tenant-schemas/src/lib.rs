@@ -28,6 +28,7 @@ mod model;
 mod name;
 mod path;
 mod pool;
+mod pooler;
 mod provision;
 mod registry;
 mod report;

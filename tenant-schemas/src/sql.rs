@@ -441,3 +441,19 @@ pub(crate) fn databases(conn: &mut PgConnection, prefix: &str) -> QueryResult<Ve
     .load(conn)?;
     Ok(rows.into_iter().map(|row| row.name).collect())
 }
+
+/// Leaves a mark on the session, of which a connection of one's own is the only user.
+pub(crate) fn mark_session(conn: &mut PgConnection, mark: &str) -> QueryResult<()> {
+    conn.batch_execute(&format!("SET tenant_schemas.session TO {}", literal(mark)))
+}
+
+/// Whether another connection has left the mark on this session.
+pub(crate) fn session_is_marked(conn: &mut PgConnection, mark: &str) -> QueryResult<bool> {
+    diesel::select(
+        diesel::dsl::sql::<Bool>(
+            "coalesce(pg_catalog.current_setting('tenant_schemas.session', true), '') = ",
+        )
+        .bind::<Text, _>(mark),
+    )
+    .get_result(conn)
+}

@@ -3,8 +3,10 @@
 //!
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `generation` · connections look again once a change is committed
+//! `pooler` · PgBouncer, where it is installed
 //! `smoke` · the program of the README's first page
 
 mod generation;
+mod pooler;
 mod smoke;
 mod support;
