@@ -181,6 +181,10 @@ pub enum Error {
         known: Vec<String>,
     },
 
+    /// A target was given for all apps at once.
+    #[error("`to`, `to_zero` and `redo` are about one app: name it with `app(..)`")]
+    NoApp,
+
     /// An app was asked for that there is none of.
     #[error("there is no app {app:?} here; there are {}", .known.join(", "))]
     #[non_exhaustive]
@@ -203,7 +207,7 @@ pub enum Error {
 
     /// The schema was migrated by Diesel's own harness, and nothing said that its record may be taken over.
     #[error(
-        "schema {schema} has a table __diesel_schema_migrations and no ledger:          take over what it records with `migrate().adopt()`, or write the ledger alone with `fake()`"
+        "schema {schema} has a table __diesel_schema_migrations and no ledger: take over what it records with `migrate().adopt()`, or write the ledger alone with `fake()`"
     )]
     #[non_exhaustive]
     NeedsAdoption {
@@ -213,7 +217,7 @@ pub enum Error {
 
     /// Diesel's own harness recorded a version that two apps have.
     #[error(
-        "schema {schema} has version {version} recorded by Diesel, which is both in app {} and in app {}:          write the ledger of one of them with `fake()` first", .apps[0], .apps[1]
+        "schema {schema} has version {version} recorded by Diesel, which is both in app {} and in app {}: write the ledger of one of them with `fake()` first", .apps[0], .apps[1]
     )]
     #[non_exhaustive]
     AmbiguousVersion {
@@ -235,7 +239,7 @@ pub enum Error {
 
     /// A tenant's schema name was changed in its value, and then saved.
     #[error(
-        "tenant {from} can't be saved under the schema name {to}:          `rename` moves the schema and the row together"
+        "tenant {from} can't be saved under the schema name {to}: `rename` moves the schema and the row together"
     )]
     #[non_exhaustive]
     SchemaNameChanged {

@@ -228,12 +228,7 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
             if self.selection.target == Target::Latest {
                 return Ok(());
             }
-            return Err(Error::Config {
-                problems: vec![
-                    "`to`, `to_zero` and `redo` are about one app: name it with `app(..)`"
-                        .to_owned(),
-                ],
-            });
+            return Err(Error::NoApp);
         };
         let Some(app) = registry.app(label) else {
             return Err(Error::UnknownApp {
