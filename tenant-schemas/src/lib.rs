@@ -10,12 +10,15 @@
 //! | isolation | [`TenantConnection`], [`SetCalls`], [`SearchPath`], [`SchemaName`] |
 //! | migrations | [`Migrate`], [`Report`], [`Executor`] |
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
+//! | users of tenants | the module `auth`, with the feature of that name |
 //! | failures | [`Error`] |
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 mod app;
+#[cfg(feature = "auth")]
+pub mod auth;
 mod builder;
 mod connection;
 mod derive;

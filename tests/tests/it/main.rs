@@ -2,10 +2,12 @@
 //! the behaviour of that number in the conformance list.
 //!
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
+//! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `generation` · connections look again once a change is committed
 //! `pooler` · PgBouncer, where it is installed
 //! `smoke` · the program of the README's first page
 
+mod auth;
 mod generation;
 mod pooler;
 mod smoke;
