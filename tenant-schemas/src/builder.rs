@@ -204,8 +204,9 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// # Errors
     ///
     /// [`Error::Config`] with every contradiction, [`Error::MigrationSource`],
-    /// [`Error::Connect`] if the database can't be reached, or
-    /// [`Error::SharedSessions`] if a pooler in transaction mode stands in between.
+    /// [`Error::Connect`] if the database can't be reached,
+    /// [`Error::SharedSessions`] if a pooler in transaction mode stands in between, or
+    /// [`Error::Database`] if [`on_connect`](Self::on_connect) fails.
     pub fn build(self) -> Result<Tenancy<T>> {
         let mut problems = Vec::new();
         let name = |name: &str, what: &str, problems: &mut Vec<String>| {
@@ -287,6 +288,10 @@ impl<T: TenantModel> TenancyBuilder<T> {
         // The pool would try until its time is over, and then say less.
         let mut first = PgConnection::establish(&self.database_url).map_err(Error::Connect)?;
         refuse_shared_sessions(&mut first, &self.database_url)?;
+        for customize in &self.on_connect {
+            customize(&mut first)
+                .map_err(|error| Error::database("what `on_connect` does", error))?;
+        }
         drop(first);
         let pool = Pool::builder()
             .max_size(self.pool_size)

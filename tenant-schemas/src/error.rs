@@ -96,11 +96,38 @@ pub enum Error {
     },
 
     /// Another tenant has the schema name or the domain.
-    #[error("tenant {schema} can't be saved: {detail}")]
+    #[error("tenant {schema} can't be saved: {detail}: choose another value")]
     #[non_exhaustive]
     Duplicate {
         /// The tenant's schema.
         schema: SchemaName,
+        /// What PostgreSQL says is there already.
+        detail: String,
+        /// The database's error.
+        source: DieselError,
+    },
+
+    /// A string is no domain.
+    #[error(
+        "{domain:?} is no domain: {rule}; give the host name alone, as in `tenant.my-domain.com`"
+    )]
+    #[non_exhaustive]
+    Domain {
+        /// The string that was refused.
+        domain: String,
+        /// The rule that it breaks, in words.
+        rule: &'static str,
+    },
+
+    /// A tenant has the domain already.
+    #[error(
+        "domain {domain} can't be saved: {detail}: \
+         choose another, or delete it where it is"
+    )]
+    #[non_exhaustive]
+    DuplicateDomain {
+        /// The domain.
+        domain: String,
         /// What PostgreSQL says is there already.
         detail: String,
         /// The database's error.
@@ -137,7 +164,10 @@ pub enum Error {
     TestServer(#[source] BoxError),
 
     /// No connection could be had.
-    #[error("no connection could be had from the pool: {0}")]
+    #[error(
+        "no connection could be had from the pool: {0} \
+         (if all are in use, raise `pool_size`, or keep connections for a shorter time)"
+    )]
     Pool(String),
 
     /// The migrations of an app can't be read.
@@ -151,7 +181,7 @@ pub enum Error {
     },
 
     /// A migration failed and was rolled back.
-    #[error("migration {app}/{version} failed in schema {schema}{}", Place(*.line))]
+    #[error("migration {app}/{version} failed in schema {schema}{}{}", Place(*.line), Hint(.source.downcast_ref()))]
     #[non_exhaustive]
     Migration {
         /// The schema.
@@ -207,7 +237,8 @@ pub enum Error {
 
     /// The schema was migrated by Diesel's own harness, and nothing said that its record may be taken over.
     #[error(
-        "schema {schema} has a table __diesel_schema_migrations and no ledger: take over what it records with `migrate().adopt()`, or write the ledger alone with `fake()`"
+        "schema {schema} has a table __diesel_schema_migrations and no ledger: \
+         take over what it records with `migrate().adopt()`, or write the ledger alone with `fake()`"
     )]
     #[non_exhaustive]
     NeedsAdoption {
@@ -217,7 +248,8 @@ pub enum Error {
 
     /// Diesel's own harness recorded a version that two apps have.
     #[error(
-        "schema {schema} has version {version} recorded by Diesel, which is both in app {} and in app {}: write the ledger of one of them with `fake()` first", .apps[0], .apps[1]
+        "schema {schema} has version {version} recorded by Diesel, which is both in app {} and in app {}: \
+         write the ledger of one of them with `fake()` first", .apps[0], .apps[1]
     )]
     #[non_exhaustive]
     AmbiguousVersion {
@@ -239,7 +271,8 @@ pub enum Error {
 
     /// A tenant's schema name was changed in its value, and then saved.
     #[error(
-        "tenant {from} can't be saved under the schema name {to}: `rename` moves the schema and the row together"
+        "tenant {from} can't be saved under the schema name {to}: \
+         `rename` moves the schema and the row together"
     )]
     #[non_exhaustive]
     SchemaNameChanged {
@@ -286,7 +319,7 @@ pub enum Error {
     },
 
     /// The database refused a statement.
-    #[error("{doing} failed{}", Hint(source))]
+    #[error("{doing} failed{}", Hint(Some(source)))]
     #[non_exhaustive]
     Database {
         /// What was being done, in words.
@@ -315,10 +348,13 @@ impl Error {
     }
 }
 
+/// What fails if nobody says what was being done.
+pub(crate) const UNNAMED: &str = "the query";
+
 /// Lets `?` work in closures that return this crate's error, as in `conn.transaction(..)`.
 impl From<DieselError> for Error {
     fn from(source: DieselError) -> Self {
-        Self::database("the query", source)
+        Self::database(UNNAMED, source)
     }
 }
 
@@ -348,11 +384,13 @@ impl fmt::Display for Place {
 }
 
 /// Names the knob, for failures of the server that have one.
-struct Hint<'a>(&'a DieselError);
+struct Hint<'a>(Option<&'a DieselError>);
 
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hint(self.0).map_or(Ok(()), |hint| write!(f, " ({hint})"))
+        self.0
+            .and_then(hint)
+            .map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }
 
@@ -372,7 +410,7 @@ pub(crate) fn hint(error: &DieselError) -> Option<&'static str> {
     {
         Some(
             "the server ran out of lock slots: raise `max_locks_per_transaction`, \
-             or work on fewer tables in one transaction",
+             or work on fewer tables in one transaction, as `Tenancy::drop_schema_cascade` does",
         )
     } else if message.contains("temp_file_limit") {
         Some("raise `temp_file_limit`")
@@ -382,6 +420,17 @@ pub(crate) fn hint(error: &DieselError) -> Option<&'static str> {
         Some("grant the privilege to the role of the database URL")
     } else {
         None
+    }
+}
+
+/// What is there already, if that is why the database refused a row.
+pub(crate) fn unique_violation(error: &DieselError) -> Option<String> {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
+            let detail = information.details().unwrap_or(information.message());
+            Some(detail.trim_end_matches('.').to_owned())
+        }
+        _ => None,
     }
 }
 

@@ -148,7 +148,12 @@ pub(crate) fn fleet(
 
 /// The key of the advisory lock that belongs to a schema.
 pub(crate) fn lock_key(schema: &SchemaName) -> i64 {
-    let hash = Sha256::digest(format!("tenant-schemas/{schema}").as_bytes());
+    key_of(schema.as_str())
+}
+
+/// The key of the advisory lock that belongs to whatever has this name.
+pub(crate) fn key_of(name: &str) -> i64 {
+    let hash = Sha256::digest(format!("tenant-schemas/{name}").as_bytes());
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&hash[..8]);
     i64::from_be_bytes(bytes)

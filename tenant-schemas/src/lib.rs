@@ -61,7 +61,7 @@ pub use model::{DomainModel, DomainTable, Field, FieldError, FieldRole, RowId, T
 pub use name::{NameError, SchemaName, SchemaNamePolicy};
 pub use path::SearchPath;
 pub use pool::{PooledConnection, TenantPool};
-pub use provision::{DeleteOptions, Lifecycle, SaveOptions, Saved};
+pub use provision::{DeleteOptions, Deleted, Lifecycle, SaveOptions, Saved};
 pub use report::{Outcome, Report};
 pub use script::MigrationId;
 pub use table::{DeclaredTable, TableName};

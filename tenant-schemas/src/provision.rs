@@ -4,13 +4,15 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 use diesel::Connection as _;
-use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
+use diesel::pg::PgConnection;
+use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::connection::TenantConnection;
-use crate::error::{Error, Result};
+use crate::domain::check_domain;
+use crate::error::{Error, Result, UNNAMED, unique_violation};
 use crate::event::{Happened, ListenerFailure, What};
 use crate::ledger;
-use crate::migrate::{Job, Migrated, emit, lock};
+use crate::migrate::{Failures, Job, Migrated, emit, lock};
 use crate::model::{RowId as _, TenantModel};
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
@@ -54,7 +56,8 @@ impl SaveOptions {
         }
     }
 
-    /// Takes over a schema that exists, instead of creating one.
+    /// Takes over a schema that exists, instead of creating one; also for a
+    /// tenant that has a row already.
     ///
     /// What Diesel's own harness recorded there counts as applied; the rest is migrated.
     pub fn adopt(self) -> Self {
@@ -100,6 +103,17 @@ pub struct Saved {
     pub listener_failures: Vec<ListenerFailure>,
 }
 
+/// What deleting a tenant did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Deleted {
+    /// Whether the tenant's schema was dropped.
+    pub schema_dropped: bool,
+    /// Listeners that failed after the commit. Inside a transaction of the
+    /// caller's they have not run yet; their failures are logged then.
+    pub listener_failures: Vec<ListenerFailure>,
+}
+
 /// What happens to a tenant and its schema. Every [`TenantModel`] has it.
 ///
 /// The methods work on a connection of the public schema, or of the tenant
@@ -121,7 +135,9 @@ pub trait Lifecycle: TenantModel {
     ///
     /// Nothing is changed if there is an error, but for that last case.
     /// [`Error::SchemaExists`] if the schema exists: see [`SaveOptions::adopt`].
-    /// [`Error::OtherScope`] from the scope of another tenant.
+    /// [`Error::OtherScope`] from the scope of another tenant. [`Error::Name`] if
+    /// the tenancy's policy does not admit a new tenant's schema name,
+    /// [`Error::Domain`] if a new `domain_url` is no host name in lower case.
     /// [`Error::Migration`], [`Error::Duplicate`], [`Error::Listener`].
     fn save(&mut self, conn: &mut TenantConnection) -> Result<Saved> {
         self.save_with(conn, SaveOptions::new())
@@ -135,16 +151,16 @@ pub trait Lifecycle: TenantModel {
     fn save_with(&mut self, conn: &mut TenantConnection, options: SaveOptions) -> Result<Saved> {
         let registry = registry_of::<Self>(conn)?;
         refuse_other_scope(conn, &registry, self.schema_name())?;
-        SchemaName::with_policy(self.schema_name().as_str(), registry.names)?;
         let outer = conn.in_transaction();
         let given = self.clone();
-        let (stored, work) =
-            conn.transaction(|conn| Work::save(&given, conn, &registry, options))?;
+        let (stored, work) = conn
+            .transaction(|conn| Work::save(&given, conn, &registry, options))
+            .map_err(|error| doing("saving", self.schema_name(), error))?;
         *self = stored;
         work.finish(conn, &registry, outer)
     }
 
-    /// Saves a new tenant over a schema that exists, and migrates it.
+    /// Saves a tenant over a schema that exists, and migrates it.
     ///
     /// # Errors
     ///
@@ -162,24 +178,32 @@ pub trait Lifecycle: TenantModel {
         let registry = registry_of::<Self>(conn)?;
         refuse_other_scope(conn, &registry, self.schema_name())?;
         let outer = conn.in_transaction();
-        let work = conn.transaction(|conn| {
-            let row = self.row(conn)?.ok_or_else(|| not_saved(self))?;
-            let mut work = Work::default();
-            work.provision(&row, conn, &registry, false)?;
-            Ok::<_, Error>(work)
-        })?;
+        let work = conn
+            .transaction(|conn| {
+                let row = self.row(conn)?.ok_or_else(|| not_saved(self))?;
+                let mut work = Work::default();
+                work.provision(&row, conn, &registry, false)?;
+                Ok::<_, Error>(work)
+            })
+            .map_err(|error| doing("provisioning", self.schema_name(), error))?;
         work.finish(conn, &registry, outer)
     }
 
     /// Deletes the tenant's row, and its schema if the model says `auto_drop_schema`.
     ///
-    /// Returns whether the schema was dropped. The public schema never is.
+    /// The public schema never is. Domains that have a table of their own go
+    /// with the row if their foreign key says `ON DELETE CASCADE`.
+    ///
+    /// A schema that is too wide for the server's lock slots is dropped with
+    /// [`Tenancy::drop_schema_cascade`](crate::Tenancy::drop_schema_cascade)
+    /// first. A connection in the scope of the tenant can't be used for it any
+    /// more; choose another scope.
     ///
     /// # Errors
     ///
     /// Nothing is changed if there is an error. [`Error::NotSaved`] if there is no
     /// row, [`Error::OtherScope`] from the scope of another tenant.
-    fn delete(&self, conn: &mut TenantConnection) -> Result<bool> {
+    fn delete(&self, conn: &mut TenantConnection) -> Result<Deleted> {
         self.delete_with(conn, DeleteOptions::new())
     }
 
@@ -188,10 +212,9 @@ pub trait Lifecycle: TenantModel {
     /// # Errors
     ///
     /// As [`delete`](Self::delete).
-    fn delete_with(&self, conn: &mut TenantConnection, options: DeleteOptions) -> Result<bool> {
-        let registry = registry_of::<Self>(conn)?;
-        refuse_other_scope(conn, &registry, self.schema_name())?;
-        conn.transaction(|conn| delete(self, conn, &registry, options))
+    fn delete_with(&self, conn: &mut TenantConnection, options: DeleteOptions) -> Result<Deleted> {
+        let mut deleted = Self::delete_all([self], conn, options)?;
+        Ok(deleted.pop().unwrap_or_default())
     }
 
     /// Deletes several tenants, all or none.
@@ -203,23 +226,33 @@ pub trait Lifecycle: TenantModel {
         tenants: impl IntoIterator<Item = &'a Self>,
         conn: &mut TenantConnection,
         options: DeleteOptions,
-    ) -> Result<()> {
+    ) -> Result<Vec<Deleted>> {
         let registry = registry_of::<Self>(conn)?;
-        conn.transaction(|conn| {
-            for tenant in tenants {
-                refuse_other_scope(conn, &registry, tenant.schema_name())?;
-                delete(tenant, conn, &registry, options)?;
-            }
-            Ok(())
-        })
+        let deletions: Vec<Deletion> = conn.transaction(|conn| {
+            tenants
+                .into_iter()
+                .map(|tenant| {
+                    refuse_other_scope(conn, &registry, tenant.schema_name())?;
+                    let deletion = delete(tenant, conn, &registry, options);
+                    deletion.map_err(|error| doing("deleting", tenant.schema_name(), error))
+                })
+                .collect::<Result<_>>()
+        })?;
+        Ok(deletions.into_iter().map(Deletion::finish).collect())
     }
 
     /// Renames the tenant's schema, and the row with it.
     ///
+    /// A connection in the scope of the tenant follows to the new name. Others
+    /// that are out in its scope get [`Error::NoSuchSchema`] from then on if they
+    /// are of the same pool; those of other processes with their next checkout.
+    ///
     /// # Errors
     ///
     /// Nothing is changed if there is an error. [`Error::SchemaExists`] if the new
-    /// name is taken, [`Error::Protected`] if either name is not a tenant's to have.
+    /// name is taken, [`Error::Protected`] if either name is not a tenant's to have,
+    /// [`Error::InsideTransaction`] from the tenant's own scope inside a transaction:
+    /// the scope could not follow a rollback.
     fn rename(&mut self, conn: &mut TenantConnection, to: &SchemaName) -> Result<()> {
         let registry = registry_of::<Self>(conn)?;
         let from = self.schema_name().clone();
@@ -227,9 +260,15 @@ pub trait Lifecycle: TenantModel {
         SchemaName::with_policy(to.as_str(), registry.names)?;
         registry.refuse_protected(&from, "renamed")?;
         registry.refuse_protected(to, "taken by a tenant")?;
-        let renamed = conn.transaction(|conn| rename(self, conn, &registry, to))?;
+        let own_scope = conn.schema_name() == Some(&from);
+        if own_scope && conn.in_transaction() {
+            return Err(Error::InsideTransaction { schema: to.clone() });
+        }
+        let renamed = conn
+            .transaction(|conn| rename(self, conn, &registry, to))
+            .map_err(|error| doing("renaming", &from, error))?;
         *self = renamed;
-        if conn.schema_name() == Some(&from) {
+        if own_scope {
             // The scope's schema is gone; the tenant is still the same.
             conn.follow(to);
         }
@@ -247,14 +286,14 @@ pub trait Lifecycle: TenantModel {
         })
     }
 
-    /// The tenant that has a domain: a host name without scheme, port or path.
+    /// The tenant that has a domain: a host name without scheme, port or path, in any case.
     ///
     /// # Errors
     ///
     /// Whatever the database says.
     fn by_domain(conn: &mut TenantConnection, domain: &str) -> Result<Option<Self>> {
         in_public(conn, "looking for the tenant", |conn| {
-            Self::row_by_domain(conn, domain)
+            Self::row_by_domain(conn, &domain.to_lowercase())
         })
     }
 
@@ -303,7 +342,7 @@ struct Work {
     rest: Option<Job>,
     /// Events that wait for that rest.
     events: Vec<Happened>,
-    failures: Arc<std::sync::Mutex<Vec<ListenerFailure>>>,
+    failures: Failures,
 }
 
 impl Work {
@@ -321,16 +360,24 @@ impl Work {
                     to: tenant.schema_name().clone(),
                 });
             }
+            if row.domain_url() != tenant.domain_url() {
+                tenant.domain_url().map_or(Ok(()), check_domain)?;
+            }
             let stored = conn
                 .with_public(|conn| tenant.update_row(conn))
                 .map_err(|error| duplicate(tenant.schema_name(), error))?
                 .ok_or_else(|| not_saved(tenant))?;
+            if options.schema == SchemaChoice::Adopt {
+                work.provision(&stored, conn, registry, true)?;
+            }
             return Ok((stored, work));
         }
         let is_public = tenant.schema_name() == registry.public();
         if !is_public {
+            SchemaName::with_policy(tenant.schema_name().as_str(), registry.names)?;
             registry.refuse_protected(tenant.schema_name(), "taken by a tenant")?;
         }
+        tenant.domain_url().map_or(Ok(()), check_domain)?;
         let stored = conn
             .with_public(|conn| tenant.insert_row(conn))
             .map_err(|error| duplicate(tenant.schema_name(), error))?;
@@ -392,7 +439,7 @@ impl Work {
         job.tenant = Some(Arc::new(tenant.clone()));
         job.atomic = true;
         job.adopt = adopt;
-        let (done, unfinished) = job.run_in_transaction(conn, registry)?;
+        let (done, unfinished) = job.run_in_transaction(conn, registry, &self.failures)?;
         self.saved.provisioned = !is_public;
         self.saved.applied = done.applied;
         let synced = happened(tenant, What::PostSchemaSync);
@@ -460,12 +507,27 @@ fn finish(
     Ok(done)
 }
 
+/// A tenant that is deleted, as soon as the transaction is committed.
+struct Deletion {
+    schema_dropped: bool,
+    failures: Failures,
+}
+
+impl Deletion {
+    fn finish(self) -> Deleted {
+        Deleted {
+            schema_dropped: self.schema_dropped,
+            listener_failures: std::mem::take(&mut *lock(&self.failures)),
+        }
+    }
+}
+
 fn delete<T: TenantModel>(
     tenant: &T,
     conn: &mut TenantConnection,
     registry: &Arc<Registry>,
     options: DeleteOptions,
-) -> Result<bool> {
+) -> Result<Deletion> {
     let schema = tenant.schema_name();
     let Some(row) = tenant.row(conn)? else {
         return Err(not_saved(tenant));
@@ -476,6 +538,7 @@ fn delete<T: TenantModel>(
             to: schema.clone(),
         });
     }
+    let failures = Failures::default();
     let drop = options.drop_schema.unwrap_or(T::AUTO_DROP_SCHEMA)
         && registry.refuse_protected(schema, "dropped").is_ok();
     let exists = drop
@@ -486,12 +549,7 @@ fn delete<T: TenantModel>(
             })
             .map_err(|error| Error::database("looking for the schema", error))?;
     if exists {
-        emit(
-            conn,
-            registry,
-            happened(&row, What::PreDrop),
-            &Arc::default(),
-        )?;
+        emit(conn, registry, happened(&row, What::PreDrop), &failures)?;
     }
     let deleted = conn
         .with_public(|conn| row.delete_row(conn))
@@ -502,18 +560,37 @@ fn delete<T: TenantModel>(
         return Err(not_saved(tenant));
     }
     if exists {
-        let public = registry.public();
         conn.own(|inner| {
             sql::drop_schema_cascade(inner, schema)?;
-            if sql::bookkeeping(inner, public, public)?.state {
-                sql::forget_state(inner, public, schema)?;
-            }
-            Ok(())
+            forget_state(inner, registry, schema)
         })
         .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
-        registry.bump_after_commit(conn);
+        look_again(conn, registry);
     }
-    Ok(exists)
+    Ok(Deletion {
+        schema_dropped: exists,
+        failures,
+    })
+}
+
+/// Removes a schema that is gone from the table of states, if there is one.
+pub(crate) fn forget_state(
+    conn: &mut PgConnection,
+    registry: &Registry,
+    schema: &SchemaName,
+) -> QueryResult<()> {
+    let public = registry.public();
+    if sql::bookkeeping(conn, public, public)?.state {
+        sql::forget_state(conn, public, schema)?;
+    }
+    Ok(())
+}
+
+/// Makes every connection look its names up again: this one now, the others
+/// once they can see what was changed.
+fn look_again(conn: &mut TenantConnection, registry: &Arc<Registry>) {
+    registry.policy.bump_generation();
+    registry.bump_after_commit(conn);
 }
 
 fn rename<T: TenantModel>(
@@ -550,9 +627,16 @@ fn rename<T: TenantModel>(
         .with_public(|conn| row.update_row(conn))
         .map_err(|error| duplicate(to, error))?
         .ok_or_else(|| not_saved(tenant))?;
-    conn.own(|inner| sql::rename_schema(inner, registry.public(), from, to))
-        .map_err(|error| Error::database(format!("renaming schema {from} to {to}"), error))?;
-    registry.bump_after_commit(conn);
+    conn.own(|inner| {
+        let public = registry.public();
+        sql::rename_schema(inner, from, to)?;
+        if sql::bookkeeping(inner, public, public)?.state {
+            sql::rename_state(inner, public, from, to)?;
+        }
+        Ok(())
+    })
+    .map_err(|error| Error::database(format!("renaming schema {from} to {to}"), error))?;
+    look_again(conn, registry);
     Ok(stored)
 }
 
@@ -588,19 +672,24 @@ fn in_public<R>(
 }
 
 fn duplicate(schema: &SchemaName, error: DieselError) -> Error {
-    match &error {
-        DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
-            Error::Duplicate {
-                schema: schema.clone(),
-                detail: information
-                    .details()
-                    .unwrap_or_else(|| information.message())
-                    .trim_end_matches('.')
-                    .to_owned(),
-                source: error,
-            }
-        }
-        _ => Error::database(format!("writing the row of tenant {schema}"), error),
+    match unique_violation(&error) {
+        Some(detail) => Error::Duplicate {
+            schema: schema.clone(),
+            detail,
+            source: error,
+        },
+        None => Error::database(format!("writing the row of tenant {schema}"), error),
+    }
+}
+
+/// Names the work in a failure of `COMMIT`, which knows nothing of it.
+fn doing(verb: &str, schema: &SchemaName, error: Error) -> Error {
+    match error {
+        Error::Database { doing, source } if doing == UNNAMED => Error::Database {
+            doing: format!("{verb} tenant {schema}"),
+            source,
+        },
+        error => error,
     }
 }
 

@@ -293,48 +293,89 @@ pub(crate) fn drop_schema_cascade(conn: &mut PgConnection, schema: &SchemaName) 
     conn.batch_execute(&format!("DROP SCHEMA {} CASCADE", schema.quoted()))
 }
 
-/// How many tables are dropped in one transaction; each takes a lock slot for itself and its indexes.
+/// How many tables are dropped in one transaction; each takes a lock slot for
+/// itself and one for each index. Fewer, if the server has no room for so many.
 const DROP_BATCH: usize = 50;
 
-/// Drops a schema of any width: its tables first, some at a time.
+/// A relation that is dropped ahead of its schema.
+#[derive(QueryableByName)]
+struct Relation {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Drops a schema of any width: its relations first, some at a time.
 pub(crate) fn drop_schema_in_batches(
     conn: &mut PgConnection,
     schema: &SchemaName,
 ) -> QueryResult<()> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        name: String,
-    }
-    let tables: Vec<Row> = diesel::sql_query(
-        "SELECT pg_catalog.quote_ident(c.relname) AS name FROM pg_catalog.pg_class AS c \
+    let relations: Vec<Relation> = diesel::sql_query(
+        "SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' \
+         WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind, \
+         pg_catalog.quote_ident(c.relname) AS name FROM pg_catalog.pg_class AS c \
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f') ORDER BY c.oid DESC",
+         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT c.relispartition \
+         ORDER BY pg_catalog.strpos('vmrpfS', c.relkind::text), c.oid DESC",
     )
     .bind::<Text, _>(schema.as_str())
     .load(conn)?;
-    for batch in tables.chunks(DROP_BATCH) {
-        let names: Vec<String> = batch.iter().map(|row| within(schema, &row.name)).collect();
-        conn.batch_execute(&format!(
-            "DROP TABLE IF EXISTS {} CASCADE",
-            names.join(", ")
-        ))?;
+    for alike in relations.chunk_by(|one, next| one.kind == next.kind) {
+        for batch in alike.chunks(DROP_BATCH) {
+            drop_relations(conn, schema, batch)?;
+        }
     }
     drop_schema_cascade(conn, schema)
 }
 
-/// Renames a schema, and its line in the table of states.
+/// Drops relations of one kind in one transaction; by halves, if that takes too many locks.
+fn drop_relations(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    batch: &[Relation],
+) -> QueryResult<()> {
+    let names: Vec<String> = batch
+        .iter()
+        .map(|relation| within(schema, &relation.name))
+        .collect();
+    // Those that went along with others are gone already.
+    let dropped = conn.batch_execute(&format!(
+        "DROP {} IF EXISTS {} CASCADE",
+        batch[0].kind,
+        names.join(", ")
+    ));
+    if dropped.is_ok() || batch.len() == 1 {
+        return dropped;
+    }
+    let (one, other) = batch.split_at(batch.len() / 2);
+    drop_relations(conn, schema, one)?;
+    drop_relations(conn, schema, other)
+}
+
+/// Renames a schema.
 pub(crate) fn rename_schema(
+    conn: &mut PgConnection,
+    from: &SchemaName,
+    to: &SchemaName,
+) -> QueryResult<()> {
+    conn.batch_execute(&format!(
+        "ALTER SCHEMA {} RENAME TO {}",
+        from.quoted(),
+        to.quoted()
+    ))
+}
+
+/// Gives a schema's line in the table of states its new name.
+pub(crate) fn rename_state(
     conn: &mut PgConnection,
     public: &SchemaName,
     from: &SchemaName,
     to: &SchemaName,
 ) -> QueryResult<()> {
     conn.batch_execute(&format!(
-        "ALTER SCHEMA {} RENAME TO {}; DELETE FROM {state} WHERE schema_name = {new}; \
+        "DELETE FROM {state} WHERE schema_name = {new}; \
          UPDATE {state} SET schema_name = {new} WHERE schema_name = {old}",
-        from.quoted(),
-        to.quoted(),
         state = within(public, STATE),
         new = literal(to.as_str()),
         old = literal(from.as_str()),

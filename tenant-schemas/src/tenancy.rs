@@ -8,13 +8,13 @@ use std::sync::Arc;
 use crate::builder::TenancyBuilder;
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result};
-use crate::event::panic_message;
+use crate::event::{Happened, What, panic_message};
 use crate::ledger::Known;
-use crate::migrate::Migrate;
+use crate::migrate::{Failures, Migrate, emit};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::pool::{PooledConnection, TenantPool};
-use crate::provision::{Lifecycle as _, Saved};
+use crate::provision::{Lifecycle as _, Saved, forget_state};
 use crate::registry::{Kind, Registry};
 use crate::report::{Outcome, Report};
 use crate::{ledger, sql};
@@ -140,8 +140,10 @@ impl<T: TenantModel> Tenancy<T> {
                 (tenant.schema_name().clone(), kind)
             })
             .collect();
-        let mut conn = self.public()?;
-        let known = conn.own(|inner| ledger::fleet(inner, &self.registry, &schemas))?;
+        // Given back at once: the pool may have no other.
+        let known = self
+            .public()?
+            .own(|inner| ledger::fleet(inner, &self.registry, &schemas))?;
         let outcomes = tenants
             .iter()
             .zip(known)
@@ -161,39 +163,50 @@ impl<T: TenantModel> Tenancy<T> {
     /// dropping again. [`delete`](crate::Lifecycle::delete) drops in the one
     /// transaction that deletes the row.
     ///
+    /// Listeners are told of [`PreDrop`](crate::Event::PreDrop) before, those
+    /// inside a transaction in one of its own.
+    ///
     /// # Errors
     ///
     /// [`Error::Protected`] for a schema that is not a tenant's,
-    /// [`Error::NoSuchSchema`], or what the database says.
+    /// [`Error::NoSuchSchema`], [`Error::Listener`] with nothing dropped, or what
+    /// the database says.
     pub fn drop_schema_cascade(&self, schema: &SchemaName) -> Result<()> {
         self.registry.refuse_protected(schema, "dropped")?;
         let mut conn = self.public()?;
         let key = ledger::lock_key(schema);
-        let exists = conn.own(|inner| {
-            sql::lock(inner, key)?;
-            sql::schema_exists(inner, schema)
-        });
-        let dropped = match exists {
-            Ok(false) => Err(Error::NoSuchSchema {
-                schema: schema.clone(),
-            }),
-            Ok(true) => conn
-                .own(|inner| {
-                    sql::drop_schema_in_batches(inner, schema)?;
-                    let public = self.registry.public();
-                    if sql::bookkeeping(inner, public, public)?.state {
-                        sql::forget_state(inner, public, schema)?;
-                    }
-                    Ok(())
-                })
-                .map_err(|error| Error::database(format!("dropping schema {schema}"), error)),
-            Err(error) => Err(Error::database(format!("dropping schema {schema}"), error)),
-        };
+        let failed = |error| Error::database(format!("dropping schema {schema}"), error);
+        conn.own(|inner| sql::lock(inner, key)).map_err(failed)?;
+        let dropped = self.drop_locked(schema, &mut conn);
         if conn.own(|inner| sql::unlock(inner, key)).is_err() {
             conn.condemn();
         }
         self.registry.policy.bump_generation();
         dropped
+    }
+
+    fn drop_locked(&self, schema: &SchemaName, conn: &mut TenantConnection) -> Result<()> {
+        let failed = |error| Error::database(format!("dropping schema {schema}"), error);
+        if !conn
+            .own(|inner| sql::schema_exists(inner, schema))
+            .map_err(failed)?
+        {
+            return Err(Error::NoSuchSchema {
+                schema: schema.clone(),
+            });
+        }
+        let tenant = T::by_schema(conn, schema.as_str())?;
+        let event = Happened {
+            what: What::PreDrop,
+            schema: schema.clone(),
+            tenant: tenant.map(|tenant| Arc::new(tenant) as _),
+        };
+        emit(conn, &self.registry, event, &Failures::default())?;
+        conn.own(|inner| {
+            sql::drop_schema_in_batches(inner, schema)?;
+            forget_state(inner, &self.registry, schema)
+        })
+        .map_err(failed)
     }
 
     /// The pool, whose connections have no scope yet; choose one with

@@ -325,7 +325,20 @@ impl TenantConnection {
         if self.is_known(&scope.path) {
             return Ok(());
         }
-        Ok(self.send_path(&scope, None)?)
+        self.look_again(&scope)?;
+        if !self.is_known(&scope.path) {
+            self.send_path(&scope, None)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for the schema of `scope` again if schemas were changed meanwhile:
+    /// one that was dropped or renamed would be skipped in silence.
+    fn look_again(&mut self, scope: &Scope) -> Result<()> {
+        if self.generation == self.policy.generation() {
+            return Ok(());
+        }
+        self.arrive(scope, Arrival::Lent)
     }
 
     /// Takes the watch up again if someone put another instrumentation on the inner connection.

@@ -51,6 +51,9 @@ impl TenantConnection {
         let Some(scope) = self.scope.clone() else {
             return Err(Error::NoScope.into());
         };
+        if self.beliefs.depth() == 0 {
+            self.look_again(&scope)?;
+        }
         if self.beliefs.depth() > 0 {
             self.own(AnsiTransactionManager::begin_transaction)?;
             self.beliefs.begun();

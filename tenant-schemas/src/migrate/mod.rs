@@ -27,7 +27,7 @@ use self::plan::{Selection, Target};
 pub use self::execute::{Executor, Parallel, Sequential};
 pub use self::list::{ListedMigration, ListedSchema, Pending, PlannedMigration, PlannedSchema};
 pub use self::run::Migrated;
-pub(crate) use self::run::{Job, emit, lock};
+pub(crate) use self::run::{Failures, Job, emit, lock};
 
 /// A run over the shared schema and the fleet, put together and then started.
 ///

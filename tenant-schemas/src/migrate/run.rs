@@ -58,7 +58,7 @@ pub(crate) struct Job {
 }
 
 /// Failures of listeners, gathered while the work goes on.
-type Failures = Arc<Mutex<Vec<ListenerFailure>>>;
+pub(crate) type Failures = Arc<Mutex<Vec<ListenerFailure>>>;
 
 /// A job at work.
 pub(crate) struct Run<'a> {
@@ -122,23 +122,30 @@ impl Job {
     /// Runs the job in the transaction that is open.
     ///
     /// Returns what was done, and whether migrations are left that can't run in a transaction.
+    /// Listeners that fail after the commit, when this is long over, are added to `failures`.
     pub(crate) fn run_in_transaction(
         &self,
         conn: &mut TenantConnection,
         registry: &Arc<Registry>,
+        failures: &Failures,
     ) -> Result<(Migrated, bool)> {
         let mut run = Run::new(registry, self);
+        run.failures = Arc::clone(failures);
         let applied = run.prepare(conn)?;
         let steps = plan(registry, &self.kind, &applied, &self.selection)?;
         let now = steps
             .iter()
             .position(|step| !step.script.transactional && !self.fake)
             .unwrap_or(steps.len());
-        run.announce(conn, &steps[..now])?;
-        run.in_one_transaction(conn, &steps[..now])?;
-        registry.bump_after_commit(conn);
-        run.conclude(conn)?;
-        Ok((run.finish(), now < steps.len()))
+        if now == 0 {
+            run.write_state(conn)?;
+        } else {
+            run.announce(conn, &steps[..now])?;
+            run.in_one_transaction(conn, &steps[..now])?;
+            registry.bump_after_commit(conn);
+            run.conclude(conn)?;
+        }
+        Ok((run.done, now < steps.len()))
     }
 
     fn database(&self, doing: &str, error: DieselError) -> Error {
