@@ -88,8 +88,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub struct TestDatabase {
     server: String,
     name: String,
-    /// Shows others that the database is in use.
-    _keeper: PgConnection,
+    /// Shows others that the database is in use. In a `Mutex`, so that threads can share it.
+    _keeper: Mutex<PgConnection>,
 }
 
 impl TestDatabase {
@@ -123,7 +123,7 @@ impl TestDatabase {
         Ok(Self {
             server,
             name,
-            _keeper: keeper,
+            _keeper: Mutex::new(keeper),
         })
     }
 
