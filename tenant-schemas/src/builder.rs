@@ -173,7 +173,8 @@ impl<T: TenantModel> TenancyBuilder<T> {
     }
 
     /// Adds a listener that is told of events inside the transaction that
-    /// brings them about, with the connection turned to the schema.
+    /// brings them about, with the connection turned to the schema; for
+    /// [`SchemaNeedsSync`](Event::SchemaNeedsSync), as there is none, to the public one.
     ///
     /// If it fails, everything is rolled back. Before and after the migrations
     /// of a schema that exists, which are a transaction each, it has one of its own.

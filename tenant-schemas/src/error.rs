@@ -29,7 +29,10 @@ pub enum Error {
     NoScope,
 
     /// The schema does not exist. PostgreSQL would skip it in silence and look in the next one.
-    #[error("schema {schema} does not exist: save its tenant, or run `create_missing_schemas`")]
+    #[error(
+        "schema {schema} does not exist: save its tenant, or run `create_missing_schemas` \
+         (the shared schema is created by `migrate`)"
+    )]
     #[non_exhaustive]
     NoSuchSchema {
         /// The schema that was asked for.

@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use diesel::Connection as _;
+
 use crate::connection::Scope;
 use crate::error::{Error, Result};
 use crate::event::panic_message;
@@ -20,6 +22,7 @@ use crate::provision::Lifecycle as _;
 use crate::registry::{Kind, Registry};
 use crate::report::{Outcome, Report};
 use crate::rules;
+use crate::sql;
 use crate::tenancy::Tenancy;
 
 use self::plan::{Selection, Target};
@@ -180,8 +183,8 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
 
     /// Runs, and reports what became of each schema.
     ///
-    /// A tenant's failure stops no other tenant, unless [`fail_fast`](Self::fail_fast)
-    /// is set. No tenant is touched if the shared schema fails.
+    /// The shared schema is created if it is not there. A tenant's failure stops
+    /// no other tenant, unless [`fail_fast`](Self::fail_fast) is set. No tenant is touched if the shared schema fails.
     ///
     /// # Errors
     ///
@@ -259,7 +262,9 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     fn run_shared(&self) -> Result<Outcome<Migrated>> {
         let public = self.registry().public().clone();
         let job = self.job(public.clone(), Kind::Shared);
-        let mut result = self.run_job(&job);
+        let mut result = self
+            .create_shared_schema()
+            .and_then(|()| self.run_job(&job));
         let whole = self.selection == Selection::default() && !self.fake;
         if whole && result.is_ok() {
             let mut conn = self.tenancy.public()?;
@@ -268,6 +273,25 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
             }
         }
         Ok(Outcome::new(public, result))
+    }
+
+    /// Creates the shared schema, if it is one with a name of its own that is not there yet.
+    fn create_shared_schema(&self) -> Result<()> {
+        let public = self.registry().public();
+        let mut conn = self.tenancy.pool().get()?;
+        conn.own(|inner| {
+            if sql::schema_exists(inner, public)? {
+                return Ok(());
+            }
+            inner.transaction(|inner| {
+                sql::lock_in_transaction(inner, ledger::lock_key(public))?;
+                if sql::schema_exists(inner, public)? {
+                    return Ok(());
+                }
+                sql::create_schema(inner, public)
+            })
+        })
+        .map_err(|error| Error::database(format!("creating schema {public}"), error))
     }
 
     /// The tenants that the run is about, in order, and the jobs to be done for them.

@@ -439,8 +439,15 @@ pub(crate) fn emit(
     failures: &Failures,
 ) -> Result<()> {
     if !registry.listeners.inside.is_empty() {
-        let mut scope = Scope::new(registry.policy.path(&happened.schema));
-        scope.tenant.clone_from(&happened.tenant);
+        let scope = if matches!(happened.what, What::SchemaNeedsSync) {
+            // There is no schema yet.
+            Scope::new(registry.policy.path(registry.public()))
+        } else {
+            Scope {
+                tenant: happened.tenant.clone(),
+                ..Scope::new(registry.policy.path(&happened.schema))
+            }
+        };
         conn.lend(scope, |conn| {
             conn.transaction(|conn| registry.listeners.tell_inside(&happened, conn))
         })?;
