@@ -1,0 +1,452 @@
+//! A tenant's schema is renamed or dropped, and what is not a tenant's is left alone.
+
+use std::sync::{Arc, Mutex};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use private_postgres::Server;
+use tenant_schemas::{
+    AppScope, DeleteOptions, Error, Lifecycle as _, SchemaName, Tenancy, TenantConnection,
+};
+
+use crate::support::{
+    Client, Db, client, customers, hotels, insert_room, name, rooms, rooms_of, sql_app,
+};
+
+/// The error of a query on the rooms.
+#[track_caller]
+fn refused(conn: &mut TenantConnection) -> String {
+    let rooms: QueryResult<Vec<String>> = rooms::table.select(rooms::name).load(conn);
+    rooms.expect_err("there are no rooms to read").to_string()
+}
+
+/// `public` has a table of rooms too: where a query that misses its schema would fall through to.
+fn with_a_trap() -> Db {
+    let db = Db::new();
+    db.raw()
+        .batch_execute(
+            "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL); \
+             INSERT INTO public.rooms VALUES (1, 'Trap')",
+        )
+        .expect("a trap");
+    let trapped: Vec<String> = rooms::table
+        .select(rooms::name)
+        .load(&mut *db.tenancy.public().expect("public"))
+        .expect("read");
+    assert_eq!(trapped, ["Trap"], "the trap is set");
+    db
+}
+
+#[test]
+fn c60_renaming_moves_schema_and_row_together() {
+    let db = Db::new();
+    let mut acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    let mut conn = db.tenancy.public().expect("public");
+    acme.rename(&mut conn, &name("globex")).expect("renamed");
+    assert_eq!(acme.schema_name, name("globex"));
+    assert_eq!(Client::by_schema(&mut conn, "acme").expect("read"), None);
+    let row = Client::by_schema(&mut conn, "globex").expect("read");
+    assert_eq!(row.as_ref(), Some(&acme));
+    assert!(!db.schema_exists("acme"));
+    let gone = db.tenancy.schema(&name("acme")).expect_err("gone");
+    assert!(matches!(gone, Error::NoSuchSchema { .. }), "{gone}");
+    let mut conn = db.tenancy.tenant(&acme).expect("globex");
+    assert_eq!(rooms_of(&mut conn), ["Blue"]);
+    // The ledger and the table of states moved along: nothing is pending.
+    assert_eq!(
+        db.strings("SELECT schema_name AS value FROM __tenant_schemas ORDER BY 1"),
+        ["globex", "public"]
+    );
+    let report = db.tenancy.migrate().verify(true).run().expect("a report");
+    for (schema, migrated) in report.into_result().expect("no failure") {
+        assert!(migrated.is_unchanged(), "{schema}");
+    }
+    let mut again = client("acme");
+    again.domain_url = "acme.example.com".to_owned();
+    let mut conn = db.tenancy.public().expect("public");
+    again.save(&mut conn).expect("the old name is free");
+}
+
+#[test]
+fn c60_a_connection_in_the_scope_of_the_tenant_follows_it() {
+    let db = with_a_trap();
+    let mut acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    insert_room(&mut conn, 1, "Blue");
+    acme.rename(&mut conn, &name("globex")).expect("renamed");
+    assert_eq!(conn.schema_name(), Some(&name("globex")));
+    assert_eq!(rooms_of(&mut conn), ["Blue"]);
+}
+
+#[test]
+fn c60_in_a_transaction_the_own_scope_is_refused_as_it_could_not_follow_a_rollback() {
+    let db = with_a_trap();
+    let mut acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    let result = conn.transaction(|conn| acme.rename(conn, &name("globex")));
+    let error = result.expect_err("refused").to_string();
+    assert!(
+        error.starts_with("the tenant can't be changed to globex inside a transaction"),
+        "{error}"
+    );
+    let result: Result<(), Error> = conn.transaction(|conn| {
+        conn.with_public(|conn| acme.rename(conn, &name("globex")))?;
+        let error = refused(conn);
+        assert!(error.contains("schema acme does not exist"), "{error}");
+        Err(diesel::result::Error::RollbackTransaction.into())
+    });
+    assert!(result.is_err());
+    assert_eq!(rooms_of(&mut conn), ["Blue"], "rolled back");
+    assert!(!db.schema_exists("globex"));
+}
+
+#[test]
+fn c60_another_connection_in_the_old_scope_gets_an_error_and_never_the_rows_of_public() {
+    let db = with_a_trap();
+    let [mut acme, globex] = db.tenants(["acme", "globex"]);
+    let mut other = db.tenancy.tenant(&acme).expect("acme");
+    let mut doomed = db.tenancy.tenant(&globex).expect("globex");
+    assert_eq!(rooms_of(&mut other), [""; 0], "it is in use");
+    assert_eq!(rooms_of(&mut doomed), [""; 0], "it is in use");
+    let mut conn = db.tenancy.public().expect("public");
+    acme.rename(&mut conn, &name("elsewhere")).expect("renamed");
+    let error = refused(&mut other);
+    assert!(
+        error.starts_with("schema acme does not exist: save its tenant"),
+        "{error}"
+    );
+    let begun = other.transaction(|conn| {
+        assert_eq!(rooms_of(conn), [""; 0]);
+        Ok::<_, Error>(())
+    });
+    let error = begun.expect_err("no transaction begins").to_string();
+    assert!(error.starts_with("schema acme does not exist"), "{error}");
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    globex.delete_with(&mut conn, options).expect("deleted");
+    let begun = doomed.transaction(|_| Ok::<_, Error>(()));
+    let error = begun.expect_err("no transaction begins").to_string();
+    assert!(error.starts_with("schema globex does not exist"), "{error}");
+    assert!(refused(&mut doomed).starts_with("schema globex does not exist"));
+}
+
+#[test]
+fn c05_a_connection_in_the_scope_of_a_dropped_tenant_reads_nothing_of_public() {
+    let db = with_a_trap();
+    let acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    insert_room(&mut conn, 1, "Blue");
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    assert!(
+        acme.delete_with(&mut conn, options)
+            .expect("deleted from its own scope")
+            .schema_dropped
+    );
+    let error = refused(&mut conn);
+    assert!(error.starts_with("schema acme does not exist"), "{error}");
+    conn.set_public().expect("the connection is of use");
+    assert_eq!(rooms_of(&mut conn), ["Trap"]);
+}
+
+#[test]
+fn c61_renaming_onto_a_name_that_is_not_free_is_refused() {
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .extra_search_path(["extensions"])
+    });
+    db.raw()
+        .batch_execute("CREATE SCHEMA extensions; CREATE SCHEMA unrelated")
+        .expect("schemas");
+    let [mut acme, _globex] = db.tenants(["acme", "globex"]);
+    let mut conn = db.tenancy.public().expect("public");
+    let mut reserved = client("initech");
+    reserved
+        .save_with(
+            &mut conn,
+            tenant_schemas::SaveOptions::new().auto_create_schema(false),
+        )
+        .expect("a row without a schema");
+    for (to, message) in [
+        ("globex", "schema globex already exists"),
+        ("unrelated", "schema unrelated already exists"),
+        ("acme", "schema acme already exists"),
+        (
+            "public",
+            "schema public can't be taken by a tenant: it is the shared schema",
+        ),
+        (
+            "extensions",
+            "schema extensions can't be taken by a tenant: it is an extra schema",
+        ),
+        (
+            "initech",
+            "tenant initech can't be saved: Key (schema_name)=(initech) already exists",
+        ),
+        ("Upper", "contains 'U' at byte 0"),
+    ] {
+        let error = acme.rename(&mut conn, &name(to)).expect_err(to).to_string();
+        assert!(
+            error.contains(message),
+            "{error:?} does not say {message:?}"
+        );
+        assert_eq!(acme.schema_name, name("acme"));
+    }
+    assert!(
+        "pg_x".parse::<SchemaName>().is_err(),
+        "no value to rename to"
+    );
+    assert_eq!(db.tables("acme"), ["__tenant_migrations", "rooms"]);
+    let error = client("umbrella")
+        .rename(&mut conn, &name("free"))
+        .expect_err("not saved");
+    assert_eq!(
+        error.to_string(),
+        "tenant umbrella has no row: save it first"
+    );
+    let error = reserved.rename(&mut conn, &name("free"));
+    let error = error.expect_err("no schema").to_string();
+    assert!(
+        error.starts_with("schema initech does not exist"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_schema_that_was_never_migrated_can_be_renamed() {
+    let db = Db::new();
+    db.raw()
+        .batch_execute(
+            "CREATE SCHEMA acme; DROP TABLE __tenant_schemas; \
+             INSERT INTO clients (schema_name, domain_url, name, on_trial) \
+             VALUES ('acme', 'acme.my-domain.com', 'Acme', true)",
+        )
+        .expect("a tenant made by hand");
+    let mut conn = db.tenancy.public().expect("public");
+    let acme = Client::by_schema(&mut conn, "acme").expect("read");
+    let mut acme = acme.expect("there");
+    acme.rename(&mut conn, &name("globex")).expect("renamed");
+    assert!(db.schema_exists("globex"));
+}
+
+#[test]
+fn c67_the_public_schema_and_the_extra_ones_are_never_created_over_renamed_or_dropped() {
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .extra_search_path(["extensions"])
+    });
+    db.raw()
+        .batch_execute("CREATE SCHEMA extensions; CREATE TABLE extensions.kept ()")
+        .expect("a schema");
+    let mut conn = db.tenancy.public().expect("public");
+    let mut public = client("public");
+    public.save(&mut conn).expect("the public tenant");
+    for options in [
+        DeleteOptions::new(),
+        DeleteOptions::new().auto_drop_schema(true),
+    ] {
+        let deleted = public.delete_with(&mut conn, options).expect("the row");
+        assert!(!deleted.schema_dropped);
+        public.save(&mut conn).expect("saved again");
+    }
+    for (schema, what) in [
+        ("public", "it is the shared schema"),
+        ("extensions", "it is an extra schema of the search path"),
+    ] {
+        let error = db.tenancy.drop_schema_cascade(&name(schema));
+        assert_eq!(
+            error.expect_err("refused").to_string(),
+            format!("schema {schema} can't be dropped: {what}")
+        );
+    }
+    let error = public.rename(&mut conn, &name("elsewhere"));
+    assert_eq!(
+        error.expect_err("refused").to_string(),
+        "schema public can't be renamed: it is the shared schema"
+    );
+    for save in [
+        client("extensions").save(&mut conn),
+        client("extensions").adopt(&mut conn),
+    ] {
+        let error = save.expect_err("refused").to_string();
+        assert_eq!(
+            error,
+            "schema extensions can't be taken by a tenant: it is an extra schema of the search path"
+        );
+    }
+    assert_eq!(db.tables("extensions"), ["kept"]);
+    assert!(db.tables("public").contains(&"clients".to_owned()));
+}
+
+#[test]
+fn c67_postgres_own_public_is_protected_where_another_schema_is_shared() {
+    let db = Db::unmigrated(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .public_schema("shared")
+    });
+    db.raw()
+        .batch_execute("CREATE SCHEMA shared; CREATE TABLE public.kept ()")
+        .expect("a schema");
+    let shared = db.tenancy.migrate().shared().run().expect("a report");
+    shared.into_result().expect("migrated");
+    let mut conn = db.tenancy.public().expect("shared");
+    let error = client("public").save(&mut conn).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "schema public can't be taken by a tenant: it is PostgreSQL's `public` schema"
+    );
+    let error = db.tenancy.drop_schema_cascade(&name("public"));
+    assert!(matches!(error, Err(Error::Protected { .. })), "{error:?}");
+    assert_eq!(db.tables("public"), ["kept"]);
+}
+
+/// A tenancy on a server that has room for few locks, with tenants of `tables` tables.
+fn few_lock_slots(tables: usize) -> (Server, Tenancy<Client>) {
+    let server = Server::builder()
+        .setting("max_locks_per_transaction", "10")
+        .setting("max_connections", "10")
+        .start()
+        .expect("a server");
+    // Each in a migration of its own, so that a fleet migration needs few locks at a time.
+    let wide: Vec<(String, String)> = (0..tables / 20)
+        .map(|migration| {
+            let tables = (0..20).map(|table| {
+                format!("CREATE TABLE t{migration}_{table} (id serial PRIMARY KEY, name text);")
+            });
+            (format!("{migration:05}_tables"), tables.collect())
+        })
+        .collect();
+    let wide: Vec<(&str, &str, &str)> = wide
+        .iter()
+        .map(|(name, up)| (name.as_str(), up.as_str(), ""))
+        .collect();
+    let tenancy = Tenancy::builder(server.url())
+        .pool_size(2)
+        .app(customers())
+        .app(sql_app("wide", AppScope::Tenant, &wide))
+        .build()
+        .expect("a tenancy");
+    let shared = tenancy.migrate().shared().run().expect("a report");
+    shared.into_result().expect("migrated");
+    (server, tenancy)
+}
+
+#[test]
+fn a_schema_that_is_wider_than_the_lock_slots_is_dropped_in_batches() {
+    let (_server, tenancy) = few_lock_slots(300);
+    let mut conn = tenancy.public().expect("public");
+    let mut acme = client("acme");
+    let error = acme.save(&mut conn).expect_err("too few lock slots");
+    let text = error.to_string();
+    assert!(text.contains("raise `max_locks_per_transaction`"), "{text}");
+    assert_eq!(
+        Client::all(&mut conn).expect("read"),
+        [],
+        "nothing is half made"
+    );
+    acme.save_with(
+        &mut conn,
+        tenant_schemas::SaveOptions::new().auto_create_schema(false),
+    )
+    .expect("the row alone");
+    conn.batch_execute("CREATE SCHEMA acme").expect("a schema");
+    drop(conn);
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    report.into_result().expect("one migration at a time");
+    let mut conn = tenancy.public().expect("public");
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    let error = acme.delete_with(&mut conn, options).expect_err("too wide");
+    let text = error.to_string();
+    assert!(
+        text.starts_with("dropping schema acme failed (the server ran out of lock slots")
+            && text.contains("`Tenancy::drop_schema_cascade`"),
+        "{text}"
+    );
+    assert!(acme.row(&mut conn).expect("read").is_some(), "untouched");
+    drop(conn);
+    tenancy
+        .drop_schema_cascade(&name("acme"))
+        .expect("dropped in batches");
+    let mut conn = tenancy.public().expect("public");
+    let deleted = acme.delete_with(&mut conn, options).expect("deleted");
+    assert!(!deleted.schema_dropped, "it was gone already");
+}
+
+#[test]
+fn a_schema_with_all_kinds_of_things_is_dropped_and_what_is_beside_it_stays() {
+    let db = Db::with(|builder| {
+        builder.app(customers()).app(sql_app(
+            "kinds",
+            AppScope::Tenant,
+            &[(
+                "1_kinds",
+                "CREATE TYPE mood AS ENUM ('sad', 'ok');
+                 CREATE TABLE \"odd \"\" name\" (id serial PRIMARY KEY, mood mood, plan integer REFERENCES public.plans);
+                 CREATE TABLE parts (id integer) PARTITION BY RANGE (id);
+                 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (9);
+                 CREATE SEQUENCE loose;
+                 CREATE VIEW v AS SELECT id FROM \"odd \"\" name\";
+                 CREATE VIEW w AS SELECT id FROM v;
+                 CREATE MATERIALIZED VIEW m AS SELECT id FROM w;
+                 CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1';",
+                "",
+            )],
+        ))
+    });
+    let [acme, _globex] = db.tenants(["acme", "globex"]);
+    db.tenancy
+        .drop_schema_cascade(&acme.schema_name)
+        .expect("dropped");
+    assert!(!db.schema_exists("acme"));
+    assert_eq!(db.tables("globex").len(), 3);
+    assert!(db.tables("public").contains(&"plans".to_owned()));
+    let error = db.tenancy.drop_schema_cascade(&acme.schema_name);
+    assert!(
+        matches!(error, Err(Error::NoSuchSchema { .. })),
+        "{error:?}"
+    );
+    let row = acme.row(&mut db.tenancy.public().expect("public"));
+    assert!(row.expect("read").is_some(), "the row stays");
+}
+
+#[test]
+fn dropping_a_schema_is_announced_and_can_be_refused() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heard);
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .listener_in_transaction(move |event, conn| {
+                if event.name() != "PreDrop" {
+                    return Ok(());
+                }
+                let tenant = event.tenant::<Client>().ok_or("no tenant")?;
+                let rooms = rooms_of(conn);
+                if rooms.is_empty() {
+                    return Err("there is nothing to archive".into());
+                }
+                seen.lock().expect("no panic").push((tenant.id, rooms));
+                Ok(())
+            })
+    });
+    let acme = db.tenant("acme");
+    let error = db.tenancy.drop_schema_cascade(&acme.schema_name);
+    assert_eq!(
+        error.expect_err("refused").to_string(),
+        "a listener of PreDrop failed for schema acme, nothing was changed"
+    );
+    assert_eq!(db.tables("acme"), ["__tenant_migrations", "rooms"]);
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    db.tenancy
+        .drop_schema_cascade(&acme.schema_name)
+        .expect("dropped");
+    let heard = heard.lock().expect("no panic");
+    assert_eq!(*heard, [(acme.id, vec!["Blue".to_owned()])]);
+}
