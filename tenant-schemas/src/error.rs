@@ -437,6 +437,13 @@ pub(crate) fn unique_violation(error: &DieselError) -> Option<String> {
     }
 }
 
+/// Whether a statement failed for want of a table.
+pub(crate) fn names_missing_table(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, information)
+        if information.message().starts_with("relation ")
+            && information.message().ends_with("does not exist"))
+}
+
 /// The causes of an error in one line, outermost first.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

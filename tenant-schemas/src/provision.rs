@@ -9,7 +9,7 @@ use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::connection::TenantConnection;
 use crate::domain::check_domain;
-use crate::error::{Error, Result, UNNAMED, unique_violation};
+use crate::error::{Error, Result, UNNAMED, names_missing_table, unique_violation};
 use crate::event::{Happened, ListenerFailure, What};
 use crate::ledger;
 use crate::migrate::{Failures, Job, Migrated, emit, lock};
@@ -678,7 +678,14 @@ fn duplicate(schema: &SchemaName, error: DieselError) -> Error {
             detail,
             source: error,
         },
-        None => Error::database(format!("writing the row of tenant {schema}"), error),
+        None => {
+            let hint = if names_missing_table(&error) {
+                " (whose table `tenancy.migrate().shared().run()` makes)"
+            } else {
+                ""
+            };
+            Error::database(format!("writing the row of tenant {schema}{hint}"), error)
+        }
     }
 }
 

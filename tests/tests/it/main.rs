@@ -3,6 +3,7 @@
 //!
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
+//! `bad_input` · what goes wrong outside, and what is said about it
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `generation` · connections look again once a change is committed
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
@@ -15,6 +16,7 @@
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
 
 mod auth;
+mod bad_input;
 mod domains;
 mod generation;
 mod lifecycle;
