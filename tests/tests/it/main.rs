@@ -7,6 +7,7 @@
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `generation` · connections look again once a change is committed
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
+//! `models` · tenant models of many shapes: keys, field types, types of tenants
 //! `names` · schema names: keywords, the quoted policy, what is refused
 //! `pooler` · PgBouncer, where it is installed
 //! `public_tenant` · the row whose schema is the shared one
@@ -20,6 +21,7 @@ mod bad_input;
 mod domains;
 mod generation;
 mod lifecycle;
+mod models;
 mod names;
 mod pooler;
 mod public_tenant;
