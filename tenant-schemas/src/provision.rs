@@ -672,21 +672,19 @@ fn in_public<R>(
 }
 
 fn duplicate(schema: &SchemaName, error: DieselError) -> Error {
-    match unique_violation(&error) {
-        Some(detail) => Error::Duplicate {
+    if let Some(detail) = unique_violation(&error) {
+        return Error::Duplicate {
             schema: schema.clone(),
             detail,
             source: error,
-        },
-        None => {
-            let hint = if names_missing_table(&error) {
-                " (whose table `tenancy.migrate().shared().run()` makes)"
-            } else {
-                ""
-            };
-            Error::database(format!("writing the row of tenant {schema}{hint}"), error)
-        }
+        };
     }
+    let hint = if names_missing_table(&error) {
+        " (whose table `tenancy.migrate().shared().run()` makes)"
+    } else {
+        ""
+    };
+    Error::database(format!("writing the row of tenant {schema}{hint}"), error)
 }
 
 /// Names the work in a failure of `COMMIT`, which knows nothing of it.

@@ -1,59 +1,88 @@
 //! Databases and tenants for tests (feature `testing`).
 //!
 //! ```
-//! # mod schema { diesel::table! { clients (id) { id -> Integer, schema_name -> Text, domain_url -> Text, } } }
-//! # use schema::clients;
+//! use std::sync::LazyLock;
+//!
 //! use diesel::prelude::*;
 //! use tenant_schemas::testing::TestTenancy;
-//! use tenant_schemas::{App, AppScope, SchemaName, TenantModel};
+//! use tenant_schemas::{SchemaName, TenantModel, shared_app, tenant_app};
 //!
-//! #[derive(Debug, Clone, Queryable, Selectable, TenantModel)]
-//! #[diesel(table_name = clients)]
-//! struct Client {
-//!     id: i32,
-//!     schema_name: SchemaName,
-//!     domain_url: String,
+//! #[shared_app(migrations = "migrations/customers")]
+//! struct Customers;
+//!
+//! #[tenant_app(migrations = "migrations/hotels")]
+//! struct Hotels;
+//! # diesel::table! { clients (id) { id -> Integer, schema_name -> Text, domain_url -> Text, name -> Text, on_trial -> Bool, } }
+//! # diesel::table! { rooms (id) { id -> Integer, name -> Text, } }
+//! # #[derive(Debug, Clone, Queryable, Selectable, TenantModel)]
+//! # #[diesel(table_name = clients)]
+//! # struct Client { id: i32, schema_name: SchemaName, domain_url: String, name: String, #[tenant(default = true)] on_trial: bool }
+//!
+//! /// A database of its own, with the shared schema migrated: one for all tests of a program.
+//! static TESTS: LazyLock<TestTenancy<Client>> = LazyLock::new(|| {
+//!     TestTenancy::new(|builder| builder.app(Customers).app(Hotels)).expect("a database")
+//! });
+//!
+//! fn client(schema: SchemaName, domain: String) -> Client {
+//!     Client::new(schema, domain).name("Test")
 //! }
 //!
-//! # fn customers() -> App {
-//! #     App::new("customers", AppScope::Shared).migrations(TestSql)
-//! # }
-//! # struct TestSql;
-//! # impl diesel::migration::MigrationSource<diesel::pg::Pg> for TestSql {
-//! #     fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn diesel::migration::Migration<diesel::pg::Pg>>>> { Ok(vec![Box::new(Clients)]) }
-//! # }
-//! # struct Clients;
-//! # impl diesel::migration::Migration<diesel::pg::Pg> for Clients {
-//! #     fn run(&self, conn: &mut dyn diesel::connection::BoxableConnection<diesel::pg::Pg>) -> diesel::migration::Result<()> {
-//! #         Ok(conn.batch_execute("CREATE TABLE clients (id serial PRIMARY KEY, schema_name text NOT NULL, domain_url text NOT NULL)")?)
-//! #     }
-//! #     fn revert(&self, _: &mut dyn diesel::connection::BoxableConnection<diesel::pg::Pg>) -> diesel::migration::Result<()> { Ok(()) }
-//! #     fn metadata(&self) -> &dyn diesel::migration::MigrationMetadata { &Meta }
-//! #     fn name(&self) -> &dyn diesel::migration::MigrationName { &Name }
-//! # }
-//! # struct Meta; impl diesel::migration::MigrationMetadata for Meta {}
-//! # struct Name; impl std::fmt::Display for Name { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("1_clients") } }
-//! # impl diesel::migration::MigrationName for Name { fn version(&self) -> diesel::migration::MigrationVersion<'_> { "1".into() } }
-//! // A database of its own, migrated, gone when it is dropped.
-//! let tenancy = TestTenancy::<Client>::new(|builder| builder.app(customers()))?;
-//! // A tenant of its own, gone when it is dropped.
-//! let acme = tenancy.tenant(|schema, domain| Client::new(schema, domain))?;
-//! let mut conn = tenancy.tenancy().tenant(&acme)?;
-//! assert_eq!(conn.schema_name(), Some(&acme.schema_name));
+//! // #[test]
+//! fn a_room_has_a_name() -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut lease = TESTS.lease(client)?; // a tenant that is clean, and is again afterwards
+//!     diesel::insert_into(rooms::table)
+//!         .values((rooms::id.eq(1), rooms::name.eq("Blue")))
+//!         .execute(lease.conn())?;
+//!     assert_eq!(rooms::table.count().get_result(lease.conn()), Ok(1));
+//!     Ok(())
+//! }
+//!
+//! // #[test]
+//! fn a_client_is_found_by_its_domain() -> Result<(), Box<dyn std::error::Error>> {
+//!     use tenant_schemas::Lifecycle;
+//!
+//!     let acme = TESTS.tenant(client)?; // a tenant of the test's own, gone afterwards
+//!     let mut conn = TESTS.tenancy().public()?;
+//!     let found = Client::by_domain(&mut conn, &acme.domain_url)?;
+//!     assert_eq!(found.map(|client| client.id), Some(acme.id));
+//!     Ok(())
+//! }
+//! # a_room_has_a_name()?;
+//! # a_room_has_a_name()?;
+//! # a_client_is_found_by_its_domain()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Which server
 //!
 //! The one that `DATABASE_URL` names, or a private one that all databases of
-//! the process share and that is gone when the process is.
+//! the process share and that is gone when the process is. Its role has to be
+//! allowed to create databases. Databases that crashed tests left behind are
+//! dropped when another process makes its first, once they are a minute old and
+//! nobody is connected to them.
 //!
-//! # How fast
+//! # Which tenant
 //!
-//! A tenant of its own costs what provisioning costs. [`TestTenancy::lease`]
-//! hands out a tenant that is provisioned once and used again: the test works in
-//! a transaction that is rolled back. Databases that crashed tests left behind
-//! are dropped when the next one is made.
+//! [`TestTenancy::lease`] lends a tenant that was provisioned once, and a
+//! connection in a transaction that is rolled back: for tests that need one
+//! connection. [`TestTenancy::tenant`] provisions one and deletes it: for tests
+//! that commit, use several connections, or are about tenants themselves.
+//!
+//! With 20 tables out of 12 migrations, on PostgreSQL 15 over a local socket:
+//!
+//! | a tenant | costs | and afterwards |
+//! |---|---|---|
+//! | provisioned | 137 ms | 16 ms |
+//! | lent | 0.13 ms | 0.09 ms |
+//! | provisioned ahead and renamed | 1.8 ms | 16 ms |
+//!
+//! Renaming ready-made schemas saves the wait and not the work: a used one is
+//! dirty, and the next has to be provisioned. So it is not offered. The numbers
+//! are printed by
+//!
+//! ```sh
+//! cargo run -p tenant-schemas-tests --example tenants_for_tests
+//! ```
 
 use std::fmt;
 use std::ops::Deref;
@@ -99,25 +128,12 @@ impl TestDatabase {
     ///
     /// If there is no server, or it makes no database.
     pub fn new() -> Result<Self> {
-        Self::create(None)
-    }
-
-    /// Makes a copy of a database to which nobody is connected any more.
-    ///
-    /// # Errors
-    ///
-    /// If somebody is connected to `template`, or there is no such database.
-    pub fn copy_of(template: &str) -> Result<Self> {
-        Self::create(Some(template))
-    }
-
-    fn create(template: Option<&str>) -> Result<Self> {
         static SWEEP: Once = Once::new();
         let server = server_url()?;
         let mut conn = PgConnection::establish(&server).map_err(Error::Connect)?;
         SWEEP.call_once(|| sweep(&mut conn));
         let name = format!("{PREFIX}{}_{}_{}", now(), process::id(), next());
-        sql::create_database(&mut conn, &name, template)
+        sql::create_database(&mut conn, &name)
             .map_err(|error| Error::database("making a database for tests", error))?;
         let keeper = PgConnection::establish(&url_of(&server, &name)).map_err(Error::Connect)?;
         Ok(Self {
@@ -212,7 +228,9 @@ impl<T: TenantModel> TestTenancy<T> {
     /// Lends a tenant that earlier tests have used, or makes one, with a
     /// connection in a transaction that is rolled back in the end.
     ///
-    /// Sequences are not rolled back; identifiers differ from test to test.
+    /// Sequences are not rolled back; identifiers differ from test to test. What
+    /// waits for a commit, such as a [`listener`](TenancyBuilder::listener), waits
+    /// in vain. A tenant whose test has committed is not lent again.
     ///
     /// # Errors
     ///
@@ -225,6 +243,7 @@ impl<T: TenantModel> TestTenancy<T> {
         };
         let mut conn = self.tenancy.tenant(&tenant)?;
         conn.begin_test_transaction()
+            .and_then(|()| conn.own(sql::mark_transaction))
             .map_err(|error| Error::database("beginning the test's transaction", error))?;
         Ok(Lease {
             tests: self,
@@ -306,9 +325,11 @@ impl<T: TenantModel> Drop for Lease<'_, T> {
         let Some(mut conn) = self.conn.take() else {
             return;
         };
+        // A failed statement leaves nothing to ask, and nothing that could have been committed.
+        let committed = matches!(conn.own(sql::transaction_is_marked), Ok(false));
         let rolled_back =
             crate::connection::TenantTransactionManager::rollback_transaction(&mut conn).is_ok();
-        let clean = rolled_back && !conn.in_transaction();
+        let clean = rolled_back && !committed && !conn.in_transaction();
         if clean {
             self.tests.stash().extend(self.tenant.take());
         } else {

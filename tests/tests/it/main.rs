@@ -4,6 +4,7 @@
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
+//! `declared` · models that are declared shared or a tenant's
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `generation` · connections look again once a change is committed
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
@@ -15,9 +16,11 @@
 //! `signals` · what listeners are told, and what becomes of their failures
 //! `smoke` · the program of the README's first page
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
+//! `testing` · databases and tenants for tests
 
 mod auth;
 mod bad_input;
+mod declared;
 mod domains;
 mod generation;
 mod lifecycle;
@@ -30,3 +33,4 @@ mod signals;
 mod smoke;
 mod support;
 mod tenancy;
+mod testing;
