@@ -349,7 +349,21 @@ impl Error {
             },
         }
     }
+
+    /// Whether two transactions waited for each other, and this one was given up.
+    pub(crate) fn is_deadlock(&self) -> bool {
+        let source = match self {
+            Self::Database { source, .. } => Some(source),
+            Self::Migration { source, .. } => source.downcast_ref(),
+            _ => None,
+        };
+        matches!(source, Some(DieselError::DatabaseError(_, information))
+            if information.message() == DEADLOCK)
+    }
 }
+
+/// Diesel passes on the server's words, not its code.
+const DEADLOCK: &str = "deadlock detected";
 
 /// What fails if nobody says what was being done.
 pub(crate) const UNNAMED: &str = "the query";
@@ -415,6 +429,8 @@ pub(crate) fn hint(error: &DieselError) -> Option<&'static str> {
             "the server ran out of lock slots: raise `max_locks_per_transaction`, \
              or work on fewer tables in one transaction, as `Tenancy::drop_schema_cascade` does",
         )
+    } else if message == DEADLOCK {
+        Some("another transaction was in the way: run it again")
     } else if message.contains("temp_file_limit") {
         Some("raise `temp_file_limit`")
     } else if message.contains("No space left on device") {

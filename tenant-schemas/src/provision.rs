@@ -153,9 +153,10 @@ pub trait Lifecycle: TenantModel {
         refuse_other_scope(conn, &registry, self.schema_name())?;
         let outer = conn.in_transaction();
         let given = self.clone();
-        let (stored, work) = conn
-            .transaction(|conn| Work::save(&given, conn, &registry, options))
-            .map_err(|error| doing("saving", self.schema_name(), error))?;
+        let (stored, work) = transaction(conn, &registry, |conn| {
+            Work::save(&given, conn, &registry, options)
+        })
+        .map_err(|error| doing("saving", self.schema_name(), error))?;
         *self = stored;
         work.finish(conn, &registry, outer)
     }
@@ -228,12 +229,13 @@ pub trait Lifecycle: TenantModel {
         options: DeleteOptions,
     ) -> Result<Vec<Deleted>> {
         let registry = registry_of::<Self>(conn)?;
-        let deletions: Vec<Deletion> = conn.transaction(|conn| {
+        let tenants: Vec<&Self> = tenants.into_iter().collect();
+        let deletions: Vec<Deletion> = transaction(conn, &registry, |conn| {
             tenants
-                .into_iter()
+                .iter()
                 .map(|tenant| {
                     refuse_other_scope(conn, &registry, tenant.schema_name())?;
-                    let deletion = delete(tenant, conn, &registry, options);
+                    let deletion = delete(*tenant, conn, &registry, options);
                     deletion.map_err(|error| doing("deleting", tenant.schema_name(), error))
                 })
                 .collect::<Result<_>>()
@@ -333,6 +335,36 @@ pub trait Lifecycle: TenantModel {
 }
 
 impl<T: TenantModel> Lifecycle for T {}
+
+/// How often something is tried that others may be in the way of.
+const TRIES: usize = 4;
+
+/// Runs `f` in a transaction; again, if it met others that had a lock it wants and wanted one it had.
+///
+/// Tables that refer to a shared one lock it when they come and go, and where
+/// that is the table of tenants, everyone who is at it has a lock on it already.
+/// From the second time on, one waits for the other.
+fn transaction<R>(
+    conn: &mut TenantConnection,
+    registry: &Registry,
+    mut f: impl FnMut(&mut TenantConnection) -> Result<R>,
+) -> Result<R> {
+    let outer = conn.in_transaction();
+    let key = ledger::key_of(&format!("{}/tenants", registry.public()));
+    let mut attempt = 1;
+    loop {
+        let result = conn.transaction(|conn| {
+            if attempt > 1 {
+                conn.own(|inner| sql::lock_in_transaction(inner, key))?;
+            }
+            f(conn)
+        });
+        match result {
+            Err(error) if !outer && attempt < TRIES && error.is_deadlock() => attempt += 1,
+            result => return result,
+        }
+    }
+}
 
 /// What is left to do when the transaction is over.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! A tenant is saved, adopted and deleted: row, schema, migrations and ledger, all or nothing.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -545,4 +546,86 @@ fn a_failure_behind_the_commit_leaves_a_tenant_that_migrate_completes() {
     assert_eq!(done.len(), 1);
     let applied: Vec<String> = done[0].1.applied.iter().map(ToString::to_string).collect();
     assert_eq!(applied, ["hotels/2024-03-01-000000_index"]);
+}
+
+/// Saves tenants of these names at the same time, each from a thread of its own.
+fn save_at_once(db: &Db, schemas: &[&str]) -> Vec<Result<(), String>> {
+    let start = Barrier::new(schemas.len());
+    thread::scope(|scope| {
+        let threads: Vec<_> = schemas
+            .iter()
+            .enumerate()
+            .map(|(number, schema)| {
+                let start = &start;
+                scope.spawn(move || {
+                    let mut tenant = client(schema);
+                    tenant.domain_url = format!("{number}.my-domain.com");
+                    let mut conn = db.tenancy.public().expect("public");
+                    start.wait();
+                    let saved = tenant.save(&mut conn);
+                    saved
+                        .map(drop)
+                        .map_err(|error| format!("{error}: {error:?}"))
+                })
+            })
+            .collect();
+        let results = threads.into_iter().map(thread::ScopedJoinHandle::join);
+        results.map(|result| result.expect("no panic")).collect()
+    })
+}
+
+#[test]
+fn tenants_can_be_saved_at_the_same_time() {
+    let db = Db::new();
+    for saved in save_at_once(&db, &["a", "b", "c", "d"]) {
+        saved.expect("saved");
+    }
+    let report = db.tenancy.migrate().verify(true).run().expect("a report");
+    assert_eq!(report.into_result().expect("all are there").len(), 5);
+}
+
+#[test]
+fn of_those_that_save_the_same_tenant_at_the_same_time_one_succeeds() {
+    let db = Db::new();
+    let results = save_at_once(&db, &["acme"; 4]);
+    let failures: Vec<&String> = results
+        .iter()
+        .filter_map(|result| result.as_ref().err())
+        .collect();
+    assert_eq!(failures.len(), 3);
+    for failure in failures {
+        assert!(
+            failure
+                .starts_with("tenant acme can't be saved: Key (schema_name)=(acme) already exists"),
+            "{failure}"
+        );
+    }
+    assert_eq!(traces(&db, "acme"), ALL);
+}
+
+#[test]
+fn tenants_whose_tables_refer_to_the_tenants_can_come_and_go_at_the_same_time() {
+    let db = Db::with(|builder| {
+        builder.app(customers()).app(hotels_and((
+            "2024-03-01-000000_owners",
+            "CREATE TABLE owners (client integer REFERENCES public.clients)",
+            "",
+        )))
+    });
+    for saved in save_at_once(&db, &["a", "b", "c", "d"]) {
+        saved.expect("saved");
+    }
+    let tenants = db.tenancy.tenants().expect("read");
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    thread::scope(|scope| {
+        for tenant in &tenants {
+            let db = &db;
+            scope.spawn(move || {
+                let mut conn = db.tenancy.public().expect("public");
+                let deleted = tenant.delete_with(&mut conn, options);
+                assert!(deleted.expect("deleted").schema_dropped);
+            });
+        }
+    });
+    assert_eq!(db.tenancy.tenants().expect("read"), []);
 }
