@@ -13,12 +13,12 @@ use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::QueryResult;
 
 use crate::app::App;
-use crate::connection::{MAX_TENANTS, Policy, SetCalls, TenantConnection};
+use crate::connection::{MAX_TENANTS, OnConnect, Policy, SetCalls, TenantConnection};
 use crate::error::{BoxError, Error, Result};
 use crate::event::{Event, Listeners};
 use crate::model::{FieldRole, TenantModel};
 use crate::name::{SchemaName, SchemaNamePolicy};
-use crate::pool::{Baseline, OnConnect};
+use crate::pool::Baseline;
 use crate::pooler::refuse_shared_sessions;
 use crate::registry::{LoadedApp, Registry, check_declarations, in_order};
 use crate::script::Script;
@@ -191,12 +191,15 @@ impl<T: TenantModel> TenancyBuilder<T> {
 
     /// Adds something to be done to each new connection, such as `SET statement_timeout`.
     ///
-    /// The search path is none of its business: it is set afterwards.
+    /// It is done again when a connection turns to another tenant after someone
+    /// changed the session's settings. The search path is none of its business:
+    /// it is set afterwards. For an instrumentation, use
+    /// [`set_default_instrumentation`](diesel::connection::set_default_instrumentation).
     pub fn on_connect(
         mut self,
         f: impl Fn(&mut PgConnection) -> QueryResult<()> + Send + Sync + 'static,
     ) -> Self {
-        self.on_connect.push(Box::new(f));
+        self.on_connect.push(OnConnect::new(f));
         self
     }
 
@@ -278,6 +281,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 extra,
                 set_calls: self.set_calls,
                 max_tenants: self.max_tenants,
+                on_connect: self.on_connect,
                 generation: AtomicU64::new(0),
             }),
             names: self.names,
@@ -289,8 +293,9 @@ impl<T: TenantModel> TenancyBuilder<T> {
         // The pool would try until its time is over, and then say less.
         let mut first = PgConnection::establish(&self.database_url).map_err(Error::Connect)?;
         refuse_shared_sessions(&mut first, &self.database_url)?;
-        for customize in &self.on_connect {
-            customize(&mut first)
+        for customize in &registry.policy.on_connect {
+            customize
+                .call(&mut first)
                 .map_err(|error| Error::database("what `on_connect` does", error))?;
         }
         drop(first);
@@ -302,7 +307,6 @@ impl<T: TenantModel> TenancyBuilder<T> {
             .idle_timeout(self.idle_timeout)
             .connection_customizer(Box::new(Baseline {
                 registry: Arc::clone(&registry),
-                on_connect: self.on_connect,
             }))
             .build(ConnectionManager::new(self.database_url))?;
         Ok(Tenancy::new(pool, registry))

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, CustomizeConnection, Error as ManagerError, Pool};
-use diesel::result::QueryResult;
 
 use crate::connection::TenantConnection;
 use crate::registry::Registry;
@@ -16,22 +14,14 @@ pub type TenantPool = Pool<ConnectionManager<TenantConnection>>;
 /// A connection that goes back to its pool, without its tenant, when it is dropped.
 pub type PooledConnection = diesel::r2d2::PooledConnection<ConnectionManager<TenantConnection>>;
 
-/// What a program does to each new connection.
-pub(crate) type OnConnect = Box<dyn Fn(&mut PgConnection) -> QueryResult<()> + Send + Sync>;
-
 /// Makes each new connection one of the tenancy's: r2d2 calls it when a
 /// connection is made, not at checkout.
 pub(crate) struct Baseline {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) on_connect: Vec<OnConnect>,
 }
 
 impl CustomizeConnection<TenantConnection, ManagerError> for Baseline {
     fn on_acquire(&self, conn: &mut TenantConnection) -> Result<(), ManagerError> {
-        for customize in &self.on_connect {
-            conn.own(|inner| customize(inner))
-                .map_err(ManagerError::QueryError)?;
-        }
         let policy = Arc::clone(&self.registry.policy);
         let owner = Arc::<Registry>::clone(&self.registry);
         conn.join(policy, owner).map_err(ManagerError::QueryError)

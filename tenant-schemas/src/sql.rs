@@ -23,8 +23,17 @@ pub(crate) const DEALLOCATE: &str = "DEALLOCATE ALL";
 /// Makes the server plan prepared statements anew, looking every name up again.
 pub(crate) const DISCARD_PLANS: &str = "DISCARD PLANS";
 
-/// Removes what a session can keep of a tenant's rows: cursors, temporary tables, `lastval()`.
-pub(crate) const WASH: &str = "CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES";
+/// Removes what a session can keep of a tenant: cursors, temporary tables,
+/// `lastval()`, channels that it listens to, locks.
+pub(crate) const WASH: &str = "CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *; \
+     SELECT pg_catalog.pg_advisory_unlock_all()";
+
+/// Gives a session the role and the settings with which Diesel opened it.
+pub(crate) const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; \
+     SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'";
+
+/// Asks for nothing; the answer says how the transaction is.
+pub(crate) const NOTHING: &str = "SELECT 1";
 
 /// Sets the path for the session.
 pub(crate) fn set_path(path: &SearchPath) -> String {

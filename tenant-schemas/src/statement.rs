@@ -1,11 +1,11 @@
 //! Reading SQL text as far as isolation needs it: does it move the search path,
-//! does it begin or end a transaction?
+//! does it change the session, does it begin or end a transaction?
 //!
-//! Both questions are answered on the safe side: a `true` too many costs a
+//! The questions are answered on the safe side: a `true` too many costs a
 //! round trip, a `false` too many would cost a wrong read.
 
-/// How a statement takes part in a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a statement takes part in a transaction, the weaker way first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Control {
     /// `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
     Savepoint,
@@ -13,57 +13,109 @@ pub(crate) enum Control {
     Transaction,
 }
 
-/// Whether running `sql` may change what the search path is.
-///
-/// Literals and bodies count as well, since they may be run: `DO`, `EXECUTE`.
-pub(crate) fn may_move_path(sql: &str) -> bool {
-    let bytes = sql.as_bytes();
-    let mut set = false;
-    for (at, byte) in bytes.iter().enumerate() {
-        let rest = &bytes[at..];
-        match byte | 0x20 {
-            b's' if starts(rest, b"search_path") || starts(rest, b"set_config") => return true,
-            b's' if starts(rest, b"set") => set = true,
-            b's' if set && starts(rest, b"schema") && ends_word(rest, 6) => return true,
-            b'd' if starts(rest, b"discard") => return true,
-            b'r' if starts(rest, b"reset") => return true,
-            // An identifier that is spelled in escapes: U&"\0073earch_path".
-            b'u' if rest.get(1) == Some(&b'&') => return true,
-            _ => {}
+/// What running a text may do to a session, besides what it is meant for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Effects {
+    /// The search path may be another afterwards.
+    pub(crate) moves_path: bool,
+    /// Prepared statements may be gone afterwards.
+    pub(crate) drops_prepared: bool,
+    /// Settings or the role of the session may be others afterwards.
+    pub(crate) changes_settings: bool,
+    /// The strongest transaction control among the statements.
+    pub(crate) control: Option<Control>,
+}
+
+impl Effects {
+    /// Reads `sql`. Literals and bodies count as well, since they may be run: `DO`, `EXECUTE`.
+    pub(crate) fn of(sql: &str) -> Self {
+        let mut effects = Self::by_any_word(sql.as_bytes());
+        for words in Statements::new(sql) {
+            effects.control = effects.control.max(control(&words));
+            match *words.as_slice() {
+                // What they run stands elsewhere: in a procedure, in an earlier statement.
+                [first, ..] if is_any(first, &["do", "call", "fetch", "move"]) => {
+                    effects.moves_path = true;
+                }
+                [first, second, ..]
+                    if is(first, "set")
+                        && !is_any(second, &["local", "transaction", "constraints"]) =>
+                {
+                    effects.changes_settings = true;
+                }
+                _ => {}
+            }
         }
+        effects.changes_settings |= effects.moves_path;
+        effects
     }
-    false
+
+    fn by_any_word(bytes: &[u8]) -> Self {
+        let mut effects = Self::default();
+        let mut set = false;
+        for (at, byte) in bytes.iter().enumerate() {
+            let rest = &bytes[at..];
+            match byte | 0x20 {
+                b's' if starts(rest, b"search_path") || starts(rest, b"set_config") => {
+                    effects.moves_path = true;
+                }
+                b's' if starts(rest, b"set") => set = true,
+                b's' if set && starts(rest, b"schema") && ends_word(rest, 6) => {
+                    effects.moves_path = true;
+                }
+                // A view that can be updated.
+                b'p' if starts(rest, b"pg_settings") => effects.moves_path = true,
+                b'd' if starts(rest, b"discard") => {
+                    effects.moves_path = true;
+                    effects.drops_prepared = true;
+                }
+                b'd' if starts(rest, b"deallocate") => effects.drops_prepared = true,
+                b'r' if starts(rest, b"reset") => effects.moves_path = true,
+                b'e' if starts(rest, b"execute") && ends_word(rest, 7) => {
+                    effects.moves_path = true;
+                }
+                // An identifier that is spelled in escapes: U&"\0073earch_path".
+                b'u' if rest.get(1) == Some(&b'&') => effects.moves_path = true,
+                _ => {}
+            }
+        }
+        effects
+    }
 }
 
 /// The strongest transaction control among the statements of `sql`.
 pub(crate) fn transaction_control(sql: &str) -> Option<Control> {
-    let mut found = None;
-    for words in Statements::new(sql) {
-        let control = match words.as_slice() {
-            [first, ..] if is(first, "savepoint") || is(first, "release") => Control::Savepoint,
-            [first, rest @ ..]
-                if is(first, "rollback") && rest.iter().any(|word| is(word, "to")) =>
-            {
-                Control::Savepoint
-            }
-            [first, second, ..] if is(first, "prepare") && is(second, "transaction") => {
-                Control::Transaction
-            }
-            [first, ..]
-                if ["begin", "start", "commit", "end", "rollback", "abort"]
-                    .iter()
-                    .any(|word| is(first, word)) =>
-            {
-                Control::Transaction
-            }
-            _ => continue,
-        };
-        if control == Control::Transaction {
-            return Some(control);
+    Statements::new(sql)
+        .filter_map(|words| control(&words))
+        .max()
+}
+
+/// The transaction control of one statement, by its first words.
+fn control(words: &[&str]) -> Option<Control> {
+    match *words {
+        [first, ..] if is_any(first, &["savepoint", "release"]) => Some(Control::Savepoint),
+        [first, ref rest @ ..]
+            if is(first, "rollback") && rest.iter().any(|word| is(word, "to")) =>
+        {
+            Some(Control::Savepoint)
         }
-        found = Some(control);
+        [first, second, ..] if is(first, "prepare") && is(second, "transaction") => {
+            Some(Control::Transaction)
+        }
+        [first, ..]
+            if is_any(
+                first,
+                &["begin", "start", "commit", "end", "rollback", "abort"],
+            ) =>
+        {
+            Some(Control::Transaction)
+        }
+        _ => None,
     }
-    found
+}
+
+fn is_any(word: &str, expected: &[&str]) -> bool {
+    expected.iter().any(|expected| is(word, expected))
 }
 
 fn is(word: &str, expected: &str) -> bool {
@@ -283,8 +335,17 @@ mod tests {
             "SET SCHEMA 'x'",
             "SET LOCAL SCHEMA 'x'",
             "SET U&\"\\0073earch_path\" TO x",
+            "UPDATE pg_settings SET setting = $1 WHERE name = $2",
+            "EXECUTE q",
+            "CREATE TABLE t AS EXECUTE q",
+            "EXPLAIN ANALYZE EXECUTE q",
+            "CALL p()",
+            "SELECT 1; /* x */ call p()",
+            "DO LANGUAGE plpgsql $$ BEGIN PERFORM f(); END $$",
+            "FETCH ALL FROM c",
+            "MOVE 1 FROM c",
         ] {
-            assert!(may_move_path(sql), "{sql}");
+            assert!(Effects::of(sql).moves_path, "{sql}");
         }
     }
 
@@ -295,8 +356,30 @@ mod tests {
             "UPDATE \"clients\" SET \"schema_name\" = $1",
             "INSERT INTO rooms VALUES (1)",
             "CREATE SCHEMA x",
+            "INSERT INTO rooms VALUES ($1) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+            "SELECT executed_at, doer, fetched FROM calls",
+            "SELECT * FROM rooms FETCH FIRST 1 ROW ONLY",
+            "SET LOCAL statement_timeout = 1",
+            "SET CONSTRAINTS ALL DEFERRED",
         ] {
-            assert!(!may_move_path(sql), "{sql}");
+            assert_eq!(Effects::of(sql), Effects::default(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_change_the_session() {
+        for sql in [
+            "SET statement_timeout = 1",
+            "SELECT 1; SET ROLE x",
+            "SET SESSION AUTHORIZATION x",
+            "SELECT set_config($1, $2, false)",
+            "RESET statement_timeout",
+            "DISCARD ALL",
+        ] {
+            assert!(Effects::of(sql).changes_settings, "{sql}");
+        }
+        for sql in ["DEALLOCATE q", "SELECT 1; discard all"] {
+            assert!(Effects::of(sql).drops_prepared, "{sql}");
         }
     }
 
@@ -306,7 +389,7 @@ mod tests {
         let parts = split(sql);
         assert_eq!(parts.len(), 2, "{parts:?}");
         assert_eq!(parts[0].text, "-- one\nCREATE INDEX a ON t (x);");
-        assert_eq!((parts[1].text, parts[1].start), ("SELECT ';' ;", 34));
+        assert_eq!((parts[1].text, parts[1].start), ("SELECT ';' ;", 33));
     }
 
     #[test]

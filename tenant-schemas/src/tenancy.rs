@@ -226,8 +226,11 @@ impl<T: TenantModel> Tenancy<T> {
         let mut tries = self.pool.max_size().saturating_add(1);
         loop {
             let mut conn = self.pool.get()?;
-            match conn.turn_to(scope.clone()) {
+            match conn.enter(scope.clone()) {
                 Ok(()) => return Ok(conn),
+                Err(Error::InsideTransaction { .. }) if conn.is_condemned() && tries > 1 => {
+                    tries -= 1;
+                }
                 Err(_) if conn.is_dead() && tries > 1 => {
                     tries -= 1;
                     conn.condemn();

@@ -11,7 +11,14 @@ use std::sync::Arc;
 use crate::path::SearchPath;
 
 /// `None` means that the path is not known and has to be sent.
-type Belief = Option<Arc<SearchPath>>;
+pub(super) type Belief = Option<Arc<SearchPath>>;
+
+/// Whether a belief is that of `path`. Within a checkout it is the very same one as a rule.
+pub(super) fn is_path(belief: &Belief, path: &Arc<SearchPath>) -> bool {
+    belief
+        .as_ref()
+        .is_some_and(|belief| Arc::ptr_eq(belief, path) || belief == path)
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Beliefs {
@@ -22,9 +29,8 @@ pub(super) struct Beliefs {
 
 impl Beliefs {
     /// Whether the server's path is known to be `path`.
-    pub(super) fn hold(&self, path: &SearchPath) -> bool {
-        let belief = self.levels.last().unwrap_or(&self.session);
-        belief.as_deref() == Some(path)
+    pub(super) fn hold(&self, path: &Arc<SearchPath>) -> bool {
+        is_path(self.levels.last().unwrap_or(&self.session), path)
     }
 
     /// The path was sent: with `SET LOCAL` in a transaction, with `SET` outside.
@@ -37,6 +43,11 @@ impl Beliefs {
     pub(super) fn forget(&mut self) {
         self.session = None;
         self.levels.fill(None);
+    }
+
+    /// The path of this level is about to be another.
+    pub(super) fn unknown(&mut self) {
+        *self.levels.last_mut().unwrap_or(&mut self.session) = None;
     }
 
     pub(super) fn depth(&self) -> usize {

@@ -15,10 +15,8 @@ use diesel::query_dsl::methods::LoadQuery;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{ConnectionResult, QueryResult};
 
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use super::{TenantConnection, TenantTransactionManager};
-
-use std::sync::Arc;
 
 impl ConnectionSealed for TenantConnection {}
 
@@ -49,12 +47,16 @@ impl Connection for TenantConnection {
         self.inner.transaction_state()
     }
 
+    /// The user's own instrumentation, if there is one.
     fn instrumentation(&mut self) -> &mut dyn Instrumentation {
-        self.inner.instrumentation()
+        self.keep_watch();
+        watch::user_of(self.inner.instrumentation())
     }
 
+    /// Sets an instrumentation that sees all statements until the connection goes back to its pool.
     fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
-        let watch = Watch::new(Arc::clone(&self.notes), Some(Box::new(instrumentation)));
+        self.instrumented = true;
+        let watch = Watch::new(&self.notes, Some(Box::new(instrumentation)));
         self.inner.set_instrumentation(watch);
     }
 
@@ -119,6 +121,7 @@ impl R2D2Connection for TenantConnection {
 
     /// Gives up the tenant, and says whether the connection has to be closed.
     fn is_broken(&mut self) -> bool {
+        self.keep_watch();
         self.leave();
         self.broken
             || self.notes.raw_transaction()

@@ -7,6 +7,7 @@ mod belief;
 mod copy;
 mod diesel_impl;
 mod scope;
+mod send;
 mod transaction;
 mod watch;
 
@@ -17,9 +18,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use diesel::connection::{
-    CacheSize, Connection as _, SimpleConnection as _, TransactionManager as _,
+    AnsiTransactionManager, CacheSize, Connection as _, SimpleConnection as _,
+    TransactionManager as _, get_default_instrumentation,
 };
-use diesel::pg::{GetPgMetadataCache as _, PgConnection, PgMetadataCache};
+use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 
 use crate::error::{Error, Result};
@@ -28,11 +30,12 @@ use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::sql;
 
-use self::belief::Beliefs;
+use self::belief::{Belief, Beliefs, is_path};
+use self::send::Arrival;
 use self::watch::{Notes, Watch};
 
 pub use self::scope::SetCalls;
-pub(crate) use self::scope::{Policy, Scope};
+pub(crate) use self::scope::{OnConnect, Policy, Scope};
 pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
 
 /// How many tenants a connection serves before it is closed, unless the builder says otherwise.
@@ -59,13 +62,20 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 /// path of the scope, or is sent first; [`SetCalls`] says when it counts as
 /// known. In a transaction it is sent with `SET LOCAL`, together with `BEGIN`.
 /// When a connection turns from one schema to another, prepared statements and
-/// the types that Diesel remembers are forgotten on both sides; between
-/// checkouts temporary tables, cursors and sequence values are as well.
+/// the types that Diesel remembers are forgotten on both sides.
+///
+/// Between the checkouts of two tenants everything else is forgotten as well:
+/// temporary tables, cursors, sequence values, session locks, notifications,
+/// and, if a statement changed them, the role and the settings of the session.
+/// An instrumentation that was set stays until the connection goes back. One
+/// that is put on the borrowed [`PgConnection`] stays until the next statement.
 ///
 /// # Round trips
 ///
 /// Choosing a tenant takes one, in the place of the pool's ping. A query or a
-/// transaction takes as many as without tenancy.
+/// transaction takes as many as without tenancy; [`SetCalls`] has the numbers.
+/// [`with_schema`](Self::with_schema) takes one there, and one back with the
+/// next statement; in a transaction it takes two there.
 pub struct TenantConnection {
     inner: PgConnection,
     policy: Arc<Policy>,
@@ -75,30 +85,26 @@ pub struct TenantConnection {
     beliefs: Beliefs,
     notes: Arc<Notes>,
     /// The path whose plans and types the caches hold.
-    cached: Option<Arc<SearchPath>>,
+    cached: Belief,
+    /// The path of the checkout whose temporary tables, cursors and settings
+    /// the session may hold; `None` if it may hold those of several.
+    resident: Belief,
     /// The migration run up to which plans were made anew.
     generation: u64,
     /// What the user asked of Diesel's statement cache.
     cache_size: CacheSize,
+    /// The user set an instrumentation of their own.
+    instrumented: bool,
     served: HashSet<SchemaName>,
     broken: bool,
     after_commit: Vec<(usize, AfterCommit)>,
 }
 
-/// What leaves a scope, besides the path: a nested scope keeps more than a checkout does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Arrival {
-    /// The connection turns to a tenant for good: nothing of the last one may stay.
-    Checkout,
-    /// The connection is lent for a while: the outer scope's temporary tables stay.
-    Lent,
-}
-
 impl TenantConnection {
     fn new(mut inner: PgConnection) -> Self {
         let notes = Arc::new(Notes::default());
-        let user = diesel::connection::get_default_instrumentation();
-        inner.set_instrumentation(Watch::new(Arc::clone(&notes), user));
+        let user = get_default_instrumentation();
+        inner.set_instrumentation(Watch::new(&notes, user));
         Self {
             inner,
             policy: Arc::default(),
@@ -107,8 +113,10 @@ impl TenantConnection {
             beliefs: Beliefs::default(),
             notes,
             cached: None,
+            resident: None,
             generation: 0,
             cache_size: CacheSize::Unbounded,
+            instrumented: false,
             served: HashSet::new(),
             broken: false,
             after_commit: Vec::new(),
@@ -124,7 +132,20 @@ impl TenantConnection {
         self.generation = policy.generation();
         self.policy = policy;
         self.owner = Some(owner);
+        self.customize()?;
         self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
+    }
+
+    /// Does what the program does to each new connection.
+    fn customize(&mut self) -> QueryResult<()> {
+        let policy = Arc::clone(&self.policy);
+        for customize in &policy.on_connect {
+            self.own(|inner| customize.call(inner))?;
+        }
+        if !Watch::is_kept(self.inner.instrumentation(), &self.notes) {
+            self.watch();
+        }
+        Ok(())
     }
 
     /// The tenancy that the connection belongs to, if it is an `O`.
@@ -151,6 +172,9 @@ impl TenantConnection {
     }
 
     /// Turns the connection to `tenant`, for as long as it is checked out.
+    ///
+    /// It is as if it were checked out anew: if the tenant is another, temporary
+    /// tables, cursors and settings of the session are gone.
     ///
     /// # Errors
     ///
@@ -268,63 +292,70 @@ impl TenantConnection {
     {
         let outer = self.scope.clone();
         if outer.as_ref().is_none_or(|outer| outer.path != scope.path) {
-            self.resync();
+            self.observe();
+            self.resident = None;
             self.arrive(&scope, Arrival::Lent)?;
+            self.serve(scope.schema());
         }
         self.scope = Some(scope);
         let lent = Lent { conn: self, outer };
         f(&mut *lent.conn)
     }
 
+    /// Turns to `scope` at a checkout.
+    pub(crate) fn enter(&mut self, scope: Scope) -> Result<()> {
+        self.observe();
+        // A test transaction stays; what was left open inside it is nobody's.
+        while self.in_test_transaction() && self.beliefs.depth() > 1 {
+            self.rollback()?;
+        }
+        self.turn_to(scope)
+    }
+
     /// Turns to `scope` and sends its path, at a checkout or between transactions.
-    pub(crate) fn turn_to(&mut self, scope: Scope) -> Result<()> {
-        self.resync();
-        if self.beliefs.depth() > 0 && !self.in_test_transaction() {
+    pub(crate) fn turn_to(&mut self, mut scope: Scope) -> Result<()> {
+        self.observe();
+        let depth = self.beliefs.depth();
+        if depth > 1 || depth == 1 && !self.in_test_transaction() {
             return Err(Error::InsideTransaction {
                 schema: scope.schema().clone(),
             });
         }
         self.scope = None;
-        if self.notes.take_moved() {
-            self.beliefs.forget();
-        }
-        if self.policy.set_calls != SetCalls::WhenChanged || !self.is_known(&scope.path) {
+        // Diesel does not notice each death: ask the server after a failure.
+        let failed = self.notes.take_failed();
+        let stays = !failed
+            && self.policy.set_calls == SetCalls::WhenChanged
+            && self.is_known(&scope.path)
+            && is_path(&self.resident, &scope.path);
+        if stays {
+            if let Some(path) = &self.cached {
+                scope.path = Arc::clone(path);
+            }
+        } else {
             self.arrive(&scope, Arrival::Checkout)?;
         }
-        if !self.served.contains(scope.schema()) {
-            self.served.insert(scope.schema().clone());
-        }
+        self.serve(scope.schema());
         self.scope = Some(scope);
         Ok(())
     }
 
-    /// Sends the path of a scope whose schema has yet to be looked for.
-    fn arrive(&mut self, scope: &Scope, arrival: Arrival) -> Result<()> {
-        if self.beliefs.depth() == 0 {
-            return self.send_path(scope, Some(arrival));
-        }
-        // The check that travels with the path would fail the user's transaction.
-        let schema = scope.schema().clone();
-        match self.own(|inner| sql::schema_exists(inner, &schema)) {
-            Ok(true) => self.send_path(scope, None),
-            Ok(false) => Err(Error::NoSuchSchema { schema }),
-            Err(error) => Err(Error::database("looking for the schema", error)),
+    fn serve(&mut self, schema: &SchemaName) {
+        if !self.served.contains(schema) {
+            self.served.insert(schema.clone());
         }
     }
 
     /// Makes sure that the server has the path of the scope, whatever happened since.
     fn ensure(&mut self) -> QueryResult<()> {
-        self.resync();
-        self.keep_watch();
-        if self.notes.take_moved() {
-            self.beliefs.forget();
-        }
-        let Some(scope) = self.scope.clone() else {
+        self.observe();
+        let Some(scope) = &self.scope else {
             return Err(Error::NoScope.into());
         };
         if self.is_known(&scope.path) {
             return Ok(());
         }
+        let scope = scope.clone();
         self.look_again(&scope)?;
         if !self.is_known(&scope.path) {
             self.send_path(&scope, None)?;
@@ -341,113 +372,50 @@ impl TenantConnection {
         self.arrive(scope, Arrival::Lent)
     }
 
-    /// Takes the watch up again if someone put another instrumentation on the inner connection.
-    fn keep_watch(&mut self) {
-        if self
-            .inner
-            .instrumentation()
-            .downcast_ref::<Watch>()
-            .is_none()
-        {
-            self.notes.distrust();
-            let watch = Watch::new(Arc::clone(&self.notes), None);
-            self.inner.set_instrumentation(watch);
+    /// Takes notice of everything that happened since the last time.
+    fn observe(&mut self) {
+        self.keep_watch();
+        self.resync();
+        if self.notes.take_moved() {
+            self.beliefs.forget();
         }
+        if self.notes.take_unprepared() {
+            self.cached = None;
+        }
+    }
+
+    /// Takes the watch up again if someone put another instrumentation on the
+    /// inner connection, or another connection in its place.
+    fn keep_watch(&mut self) {
+        if !Watch::is_kept(self.inner.instrumentation(), &self.notes) {
+            self.notes.distrust();
+            self.resident = None;
+            self.watch();
+        }
+    }
+
+    fn watch(&mut self) {
+        let watch = Watch::new(&self.notes, get_default_instrumentation());
+        self.inner.set_instrumentation(watch);
     }
 
     /// Whether nothing has to be sent before a statement in the scope of `path`.
-    fn is_known(&self, path: &SearchPath) -> bool {
+    fn is_known(&self, path: &Arc<SearchPath>) -> bool {
         self.policy.set_calls != SetCalls::EveryStatement
             && !self.notes.raw_transaction()
             && self.beliefs.hold(path)
-            && self.cached.as_deref() == Some(path)
+            && is_path(&self.cached, path)
             && self.generation == self.policy.generation()
-    }
-
-    /// Sends the path of `scope` and what has to go with it, as one message.
-    fn send_path(&mut self, scope: &Scope, arrival: Option<Arrival>) -> Result<()> {
-        let local = self.beliefs.depth() > 0;
-        let mut message = String::new();
-        if arrival.is_some() {
-            message.push_str(&sql::require_schema(scope.schema()));
-            message.push_str("; ");
-        }
-        let changes = self.path_message(&scope.path, local);
-        message.push_str(&changes.message);
-        if changes.turns && arrival == Some(Arrival::Checkout) {
-            message.push_str("; ");
-            message.push_str(sql::WASH);
-        }
-        match self.own(|inner| inner.batch_execute(&message)) {
-            Ok(()) => {
-                self.path_sent(&scope.path, &changes);
-                Ok(())
-            }
-            Err(error) => Err(self.path_refused(scope, error)),
-        }
-    }
-
-    /// What to send so that the server has `path`, and our caches fit it.
-    fn path_message(&self, path: &Arc<SearchPath>, local: bool) -> PathChanges {
-        let turns = self.cached.as_ref() != Some(path);
-        let generation = self.policy.generation();
-        let mut message = if local {
-            sql::set_local_path(path)
-        } else {
-            sql::set_path(path)
-        };
-        if turns {
-            message.push_str("; ");
-            message.push_str(sql::DEALLOCATE);
-        } else if generation != self.generation {
-            message.push_str("; ");
-            message.push_str(sql::DISCARD_PLANS);
-        }
-        PathChanges {
-            message,
-            turns,
-            generation,
-        }
-    }
-
-    fn path_sent(&mut self, path: &Arc<SearchPath>, changes: &PathChanges) {
-        self.beliefs.sent(path);
-        self.generation = changes.generation;
-        if changes.turns {
-            // The only public way to empty Diesel's half of the cache.
-            self.inner
-                .set_prepared_statement_cache_size(CacheSize::Disabled);
-            self.inner
-                .set_prepared_statement_cache_size(self.cache_size);
-            *self.inner.get_metadata_cache() = PgMetadataCache::new();
-            self.cached = Some(Arc::clone(path));
-        }
-    }
-
-    /// Finds out why a path was refused. Nothing is known of the connection then.
-    fn path_refused(&mut self, scope: &Scope, error: diesel::result::Error) -> Error {
-        self.beliefs.forget();
-        let schema = scope.schema().clone();
-        let alive = !self.is_dead() && self.beliefs.depth() == 0;
-        if alive
-            && matches!(
-                self.own(|inner| sql::schema_exists(inner, &schema)),
-                Ok(false)
-            )
-        {
-            return Error::NoSuchSchema { schema };
-        }
-        if self.beliefs.depth() == 0 {
-            self.broken = true;
-        }
-        Error::database(format!("turning to schema {schema}"), error)
     }
 
     /// Whether the connection to the server is gone.
     pub(crate) fn is_dead(&mut self) -> bool {
-        diesel::connection::AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner)
-            .transaction_depth()
-            .is_err()
+        self.status().transaction_depth().is_err()
+    }
+
+    /// Whether the pool will close the connection.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.broken
     }
 
     /// Marks the connection as one that the pool has to close.
@@ -457,9 +425,14 @@ impl TenantConnection {
 
     /// Runs statements of our own: they name their schemas, and move no path behind our back.
     pub(crate) fn own<R>(&mut self, f: impl FnOnce(&mut PgConnection) -> R) -> R {
-        self.notes.set_own(true);
+        let mut own = Own {
+            outer: self.notes.set_own(true),
+            notes: &self.notes,
+            broken: &mut self.broken,
+            returned: false,
+        };
         let result = f(&mut self.inner);
-        self.notes.set_own(false);
+        own.returned = true;
         result
     }
 
@@ -481,7 +454,7 @@ impl TenantConnection {
     }
 
     fn in_test_transaction(&mut self) -> bool {
-        !diesel::connection::AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner)
+        !AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner)
     }
 
     /// The scope's schema has another name now.
@@ -496,14 +469,29 @@ impl TenantConnection {
     fn leave(&mut self) {
         self.scope = None;
         self.after_commit.clear();
+        if std::mem::take(&mut self.instrumented) {
+            self.watch();
+        }
     }
 }
 
-/// The answer to "what has to be sent?".
-struct PathChanges {
-    message: String,
-    turns: bool,
-    generation: u64,
+/// Ends the connection's own statements, also when the user's instrumentation
+/// panics in the middle of one: nobody knows then how far it got.
+struct Own<'a> {
+    notes: &'a Notes,
+    outer: bool,
+    broken: &'a mut bool,
+    returned: bool,
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        self.notes.set_own(self.outer);
+        if !self.returned {
+            *self.broken = true;
+            self.notes.distrust();
+        }
+    }
 }
 
 /// Gives the outer scope back, also when the closure panics.
@@ -532,9 +520,9 @@ impl Deref for TenantConnection {
 ///
 /// # Panics
 ///
-/// If the path of the scope can't be established: the connection is dead, or in
-/// a failed transaction whose path is not known. Without a scope, the inner
-/// connection has a path on which no unqualified name is found.
+/// If the path of the scope can't be established: in a failed transaction whose
+/// path is not known, where a rollback would lead nobody knows where. Without a
+/// scope, the inner connection has a path on which no unqualified name is found.
 impl DerefMut for TenantConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         let prepared = if self.scope.is_some() {
@@ -543,19 +531,13 @@ impl DerefMut for TenantConnection {
             self.close_path()
         };
         if let Err(error) = prepared {
-            panic!(
+            // On a connection that is gone nothing runs, on whatever path.
+            assert!(
+                self.is_gone(),
                 "the search path could not be established, and no query may run without it: {error}"
             );
         }
         &mut self.inner
-    }
-}
-
-impl TenantConnection {
-    /// Sets the path on which nothing is found, for a connection without a scope.
-    fn close_path(&mut self) -> QueryResult<()> {
-        self.beliefs.forget();
-        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
     }
 }
 

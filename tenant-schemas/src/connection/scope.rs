@@ -5,10 +5,26 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use diesel::pg::PgConnection;
+use diesel::result::QueryResult;
+
 use crate::name::SchemaName;
 use crate::path::SearchPath;
 
 /// How often the search path is sent to the server; the guide's `TENANT_LIMIT_SET_CALLS`.
+///
+/// Round trips, as the server counts them, with the statements prepared already:
+///
+/// | | without tenancy | [`EveryCheckout`](Self::EveryCheckout) | [`WhenChanged`](Self::WhenChanged) | [`EveryStatement`](Self::EveryStatement) |
+/// |---|---|---|---|---|
+/// | a checkout, same tenant again | 1 (the ping) | 1 | 0 | 1 |
+/// | a checkout, another tenant | 1 | 1 | 1 | 1 |
+/// | each statement | 1 | 1 | 1 | 2 |
+/// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 |
+///
+/// After a change of tenant each statement is prepared once more, which is one
+/// round trip for its first use. A session whose settings someone changed is
+/// reset before it serves another tenant: one more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetCalls {
@@ -22,18 +38,47 @@ pub enum SetCalls {
     /// than a pool without tenancy.
     ///
     /// Whatever an earlier user of the connection did to the path can't matter.
-    /// Within a checkout, SQL whose text mentions `search_path`, `set_config`,
-    /// `RESET`, `DISCARD` or `SET SCHEMA` makes the next statement send the path
-    /// again. Not seen is a `SET` in the body of a function that a statement calls.
+    /// Within a checkout, SQL that may move the path makes the next statement
+    /// send it again: text that mentions `search_path`, `set_config`,
+    /// `pg_settings`, `RESET`, `DISCARD`, `EXECUTE` or `SET SCHEMA`, and any
+    /// `DO`, `CALL`, `FETCH`, or transaction control by hand.
+    ///
+    /// Not seen is a `SET` in the body of a function that a query calls, or a
+    /// trigger, or a view: PostgreSQL does not report it, and to ask would be a
+    /// round trip. Give such a function a `SET search_path` clause of its own,
+    /// which PostgreSQL undoes when the function returns.
     #[default]
     EveryCheckout,
     /// Only when the tenant is another than the connection's last one: a
     /// checkout for the same tenant sends nothing at all.
     ///
     /// As above, and what is not seen lasts beyond the checkout: a `SET` in the
-    /// body of a function, a schema that was dropped, a connection that died
-    /// while it was idle (its first statement fails).
+    /// body of a function, a schema that another process dropped, a connection
+    /// that died while it was idle (its first statement fails).
     WhenChanged,
+}
+
+/// What a program does to each new connection.
+pub(crate) struct OnConnect(Box<Customize>);
+
+type Customize = dyn Fn(&mut PgConnection) -> QueryResult<()> + Send + Sync;
+
+impl OnConnect {
+    pub(crate) fn new(
+        f: impl Fn(&mut PgConnection) -> QueryResult<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(f))
+    }
+
+    pub(crate) fn call(&self, conn: &mut PgConnection) -> QueryResult<()> {
+        (self.0)(conn)
+    }
+}
+
+impl fmt::Debug for OnConnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnConnect")
+    }
 }
 
 /// The rules for all connections of a pool.
@@ -44,6 +89,7 @@ pub(crate) struct Policy {
     pub(crate) extra: Vec<SchemaName>,
     pub(crate) set_calls: SetCalls,
     pub(crate) max_tenants: usize,
+    pub(crate) on_connect: Vec<OnConnect>,
     /// Counts migration runs; a plan that is older may be stuck on `public`.
     pub(crate) generation: AtomicU64,
 }
@@ -78,6 +124,7 @@ impl Default for Policy {
             extra: Vec::new(),
             set_calls: SetCalls::default(),
             max_tenants: super::MAX_TENANTS,
+            on_connect: Vec::new(),
             generation: AtomicU64::new(0),
         }
     }

@@ -6,10 +6,10 @@ use diesel::connection::{
     AnsiTransactionManager, InTransactionStatus, SimpleConnection as _, TransactionManager,
     TransactionManagerStatus, ValidTransactionManagerStatus,
 };
-use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::error::Error;
+use crate::sql;
 
 use super::TenantConnection;
 
@@ -44,10 +44,7 @@ impl TransactionManager<TenantConnection> for TenantTransactionManager {
 
 impl TenantConnection {
     fn begin(&mut self, begin: &str) -> QueryResult<()> {
-        self.resync();
-        if self.notes.take_moved() {
-            self.beliefs.forget();
-        }
+        self.observe();
         let Some(scope) = self.scope.clone() else {
             return Err(Error::NoScope.into());
         };
@@ -78,11 +75,12 @@ impl TenantConnection {
     }
 
     fn commit(&mut self) -> QueryResult<()> {
-        self.resync();
-        if self.notes.take_moved() {
-            self.beliefs.forget();
+        self.observe();
+        // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and
+        // no error. Diesel does not know of every failure: not of one in a `COPY`.
+        if self.beliefs.depth() == 1 && !self.after_commit.is_empty() {
+            let _ = self.own(|inner| inner.batch_execute(sql::NOTHING));
         }
-        // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and no error.
         let failed = self.transaction_has_failed();
         let depth = self.beliefs.depth();
         self.own(AnsiTransactionManager::commit_transaction)
@@ -105,11 +103,8 @@ impl TenantConnection {
         Ok(())
     }
 
-    fn rollback(&mut self) -> QueryResult<()> {
-        self.resync();
-        if self.notes.take_moved() {
-            self.beliefs.forget();
-        }
+    pub(super) fn rollback(&mut self) -> QueryResult<()> {
+        self.observe();
         self.forget_work_from(self.beliefs.depth());
         self.own(AnsiTransactionManager::rollback_transaction)
             .inspect_err(|_| self.resync())?;
@@ -124,7 +119,7 @@ impl TenantConnection {
 
     fn transaction_has_failed(&mut self) -> bool {
         matches!(
-            AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner),
+            self.status(),
             TransactionManagerStatus::Valid(ValidTransactionManagerStatus {
                 in_transaction: Some(InTransactionStatus {
                     requires_rollback_maybe_up_to_top_level: true,
@@ -137,7 +132,7 @@ impl TenantConnection {
 
     /// Learns the depth from Diesel, in case a transaction ended without our doing.
     pub(super) fn resync(&mut self) {
-        let depth = depth(&mut self.inner);
+        let depth = depth(self.status());
         if depth != self.beliefs.depth() {
             self.beliefs.resync(depth);
             self.after_commit.retain(|(level, _)| *level <= depth);
@@ -146,8 +141,8 @@ impl TenantConnection {
 }
 
 /// The depth in Diesel's own bookkeeping; a broken connection has none.
-fn depth(inner: &mut PgConnection) -> usize {
-    AnsiTransactionManager::transaction_manager_status_mut(inner)
+fn depth(status: &TransactionManagerStatus) -> usize {
+    status
         .transaction_depth()
         .ok()
         .flatten()

@@ -1,4 +1,4 @@
-//! [`Watch`]: notices SQL that may have moved the search path behind our back.
+//! [`Watch`]: notices SQL that may have changed the session behind our back.
 //!
 //! It sits on the inner connection as Diesel's instrumentation, so that it sees
 //! every statement in whatever way it is sent: typed queries, batches, `COPY`,
@@ -13,13 +13,19 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
 
-use crate::statement::{self, Control};
+use crate::statement::{Control, Effects};
 
 /// What the watch noticed; the connection keeps one end, the instrumentation the other.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// Some statement may have moved the search path.
     moved: AtomicBool,
+    /// Some statement may have dropped prepared statements.
+    unprepared: AtomicBool,
+    /// Some statement may have changed settings or the role of the session.
+    settings: AtomicBool,
+    /// Some statement failed, and the connection with it perhaps.
+    failed: AtomicBool,
     /// Some statement of the user's own may have begun or ended a transaction.
     raw_transaction: AtomicBool,
     /// The next statement is Diesel's transaction manager at work.
@@ -31,7 +37,27 @@ pub(super) struct Notes {
 impl Notes {
     /// Whether the path may have moved since the last call.
     pub(super) fn take_moved(&self) -> bool {
-        self.moved.swap(false, Relaxed)
+        take(&self.moved)
+    }
+
+    /// Whether prepared statements may be gone since the last call.
+    pub(super) fn take_unprepared(&self) -> bool {
+        take(&self.unprepared)
+    }
+
+    /// Whether a statement failed since the last call.
+    pub(super) fn take_failed(&self) -> bool {
+        take(&self.failed)
+    }
+
+    /// Whether settings of the session may be others than at its beginning.
+    pub(super) fn settings(&self) -> bool {
+        self.settings.load(Relaxed)
+    }
+
+    /// The settings of the session are those of its beginning.
+    pub(super) fn settings_were_reset(&self) {
+        self.settings.store(false, Relaxed);
     }
 
     /// Whether a transaction may be open that Diesel does not know of.
@@ -42,16 +68,28 @@ impl Notes {
     /// Nobody watched for a while: anything may have been sent.
     pub(super) fn distrust(&self) {
         self.moved.store(true, Relaxed);
+        self.unprepared.store(true, Relaxed);
+        self.settings.store(true, Relaxed);
         self.raw_transaction.store(true, Relaxed);
     }
 
-    /// Marks the beginning (`true`) and the end (`false`) of the connection's own statements.
-    pub(super) fn set_own(&self, own: bool) {
-        self.own.store(own, Relaxed);
+    /// Marks the beginning (`true`) and the end of the connection's own
+    /// statements, and returns the mark that was there.
+    pub(super) fn set_own(&self, own: bool) -> bool {
+        self.own.swap(own, Relaxed)
+    }
+
+    fn announce(&self) {
+        self.announced.store(true, Relaxed);
+        // Someone who borrowed the connection: a rollback of theirs may revert
+        // a path that we set, at a depth that looks unchanged afterwards.
+        if !self.own.load(Relaxed) {
+            self.moved.store(true, Relaxed);
+        }
     }
 
     fn read(&self, query: &dyn DebugQuery) {
-        let announced = self.announced.swap(false, Relaxed);
+        let announced = take(&self.announced);
         if self.own.load(Relaxed) {
             return;
         }
@@ -60,9 +98,34 @@ impl Notes {
             announced,
             started: false,
         };
-        // An error means that the reader has seen enough.
+        // An error means that the reader has seen enough, or that there is nothing to read.
         let _ = write!(text, "{query}");
+        if !text.started {
+            self.distrust();
+        }
     }
+
+    fn note(&self, effects: Effects, announced: bool) {
+        if effects.moves_path {
+            self.moved.store(true, Relaxed);
+        }
+        if effects.drops_prepared {
+            self.unprepared.store(true, Relaxed);
+        }
+        if effects.changes_settings {
+            self.settings.store(true, Relaxed);
+        }
+        match effects.control {
+            Some(Control::Transaction) if !announced => self.distrust(),
+            Some(Control::Savepoint) if !announced => self.moved.store(true, Relaxed),
+            _ => {}
+        }
+    }
+}
+
+/// Without a write as a rule: the flags are looked at before every statement.
+fn take(flag: &AtomicBool) -> bool {
+    flag.load(Relaxed) && flag.swap(false, Relaxed)
 }
 
 /// The instrumentation that takes the notes and passes every event on to the user's own.
@@ -72,20 +135,45 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(notes: Arc<Notes>, user: Option<Box<dyn Instrumentation>>) -> Self {
-        Self { notes, user }
+    pub(super) fn new(notes: &Arc<Notes>, user: Option<Box<dyn Instrumentation>>) -> Self {
+        Self {
+            notes: Arc::clone(notes),
+            user,
+        }
     }
+
+    /// Whether `instrumentation` is a watch that writes into `notes`.
+    pub(super) fn is_kept(instrumentation: &dyn Instrumentation, notes: &Arc<Notes>) -> bool {
+        instrumentation
+            .downcast_ref::<Self>()
+            .is_some_and(|watch| Arc::ptr_eq(&watch.notes, notes))
+    }
+}
+
+/// The user's part of a watch, or the watch if they have none.
+pub(super) fn user_of(instrumentation: &mut dyn Instrumentation) -> &mut dyn Instrumentation {
+    let has_user = instrumentation
+        .downcast_ref::<Watch>()
+        .is_some_and(|watch| watch.user.is_some());
+    if !has_user {
+        return instrumentation;
+    }
+    instrumentation
+        .downcast_mut::<Watch>()
+        .and_then(|watch| watch.user.as_deref_mut())
+        .expect("there is one, as was seen above")
 }
 
 impl Instrumentation for Watch {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match &event {
             InstrumentationEvent::StartQuery { query, .. } => self.notes.read(*query),
+            InstrumentationEvent::FinishQuery { error: Some(_), .. } => {
+                self.notes.failed.store(true, Relaxed);
+            }
             InstrumentationEvent::BeginTransaction { .. }
             | InstrumentationEvent::CommitTransaction { .. }
-            | InstrumentationEvent::RollbackTransaction { .. } => {
-                self.notes.announced.store(true, Relaxed);
-            }
+            | InstrumentationEvent::RollbackTransaction { .. } => self.notes.announce(),
             _ => {}
         }
         if let Some(user) = &mut self.user {
@@ -107,16 +195,7 @@ impl fmt::Write for Text<'_> {
             return Err(fmt::Error);
         }
         self.started = true;
-        if statement::may_move_path(part) {
-            self.notes.moved.store(true, Relaxed);
-        }
-        if !self.announced {
-            match statement::transaction_control(part) {
-                Some(Control::Savepoint) => self.notes.moved.store(true, Relaxed),
-                Some(Control::Transaction) => self.notes.distrust(),
-                None => {}
-            }
-        }
+        self.notes.note(Effects::of(part), self.announced);
         Ok(())
     }
 }

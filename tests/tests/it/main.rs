@@ -1,36 +1,52 @@
 //! The behaviour of tenant-schemas on a real PostgreSQL. A test whose name begins with `cNN_` is
 //! the behaviour of that number in the conformance list.
 //!
-//! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
 //! `declared` · models that are declared shared or a tenant's
+//! `diesel_face` · a Diesel connection in every way, and none of them without a tenant
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `generation` · connections look again once a change is committed
+//! `isolation` · whose rows a query sees, after transactions and scopes that failed too
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
 //! `models` · tenant models of many shapes: keys, field types, types of tenants
+//! `moved_path` · SQL of the user's own that moves the search path
 //! `names` · schema names: keywords, the quoted policy, what is refused
+//! `plans` · prepared statements and types across tenants and migrations
+//! `poison` · connections to which something happened
 //! `pooler` · PgBouncer, where it is installed
 //! `public_tenant` · the row whose schema is the shared one
 //! `rename_drop` · a tenant's schema is renamed or dropped, and what is not a tenant's is left alone
+//! `round_trips` · how many messages the server gets, counted by the server
+//! `scopes` · scopes lent for a closure
 //! `signals` · what listeners are told, and what becomes of their failures
 //! `smoke` · the program of the README's first page
+//! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
 //! `testing` · databases and tenants for tests
+//! `transactions` · what Diesel promises of transactions
 
 mod auth;
 mod bad_input;
 mod declared;
+mod diesel_face;
 mod domains;
 mod generation;
+mod isolation;
 mod lifecycle;
 mod models;
+mod moved_path;
 mod names;
+mod plans;
+mod poison;
 mod pooler;
 mod public_tenant;
 mod rename_drop;
+mod round_trips;
+mod scopes;
 mod signals;
 mod smoke;
 mod support;
 mod tenancy;
 mod testing;
+mod transactions;

@@ -18,20 +18,3 @@ fn c01_saving_a_tenant_makes_it_ready() {
     assert_eq!(rooms_of(&mut conn), ["Blue"]);
     assert_eq!(conn.tenant::<Client>(), Some(&acme));
 }
-
-#[test]
-fn c20_rows_of_one_tenant_are_invisible_to_another() {
-    let db = Db::new();
-    let [acme, globex] = db.tenants(["acme", "globex"]);
-    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
-    assert_eq!(
-        rooms_of(&mut db.tenancy.tenant(&acme).expect("acme")),
-        ["Blue"]
-    );
-    assert!(rooms_of(&mut db.tenancy.tenant(&globex).expect("globex")).is_empty());
-    insert_room(&mut db.tenancy.tenant(&globex).expect("globex"), 1, "Red");
-    assert_eq!(
-        rooms_of(&mut db.tenancy.tenant(&acme).expect("acme")),
-        ["Blue"]
-    );
-}

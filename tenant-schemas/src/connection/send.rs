@@ -1,0 +1,215 @@
+//! Sending the path of a scope to the server, and what has to go with it.
+
+use std::sync::Arc;
+
+use diesel::connection::{
+    AnsiTransactionManager, CacheSize, Connection as _, SimpleConnection as _,
+    TransactionDepthChange, TransactionManager as _, TransactionManagerStatus,
+};
+use diesel::pg::{GetPgMetadataCache as _, PgMetadataCache};
+use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
+
+use crate::error::{Error, Result};
+use crate::path::SearchPath;
+use crate::sql;
+
+use super::TenantConnection;
+use super::belief::is_path;
+use super::scope::Scope;
+
+/// What leaves a scope, besides the path: a nested scope keeps more than a checkout does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// The connection turns to a tenant for good: nothing of the last one may stay.
+    Checkout,
+    /// The connection is lent for a while: the outer scope's temporary tables stay.
+    Lent,
+}
+
+/// The answer to "what has to be sent?".
+pub(super) struct PathChanges {
+    pub(super) message: String,
+    turns: bool,
+    generation: u64,
+}
+
+impl TenantConnection {
+    /// Sends the path of a scope whose schema has yet to be looked for.
+    pub(super) fn arrive(&mut self, scope: &Scope, arrival: Arrival) -> Result<()> {
+        if self.beliefs.depth() == 0 {
+            return self.send_path(scope, Some(arrival));
+        }
+        // The check that travels with the path would fail the user's transaction.
+        let schema = scope.schema().clone();
+        match self.own(|inner| sql::schema_exists(inner, &schema)) {
+            Ok(true) => self.send_path(scope, None),
+            Ok(false) => Err(Error::NoSuchSchema { schema }),
+            Err(error) => Err(Error::database("looking for the schema", error)),
+        }
+    }
+
+    /// Sends the path of `scope` and what has to go with it, as one message.
+    pub(super) fn send_path(&mut self, scope: &Scope, arrival: Option<Arrival>) -> Result<()> {
+        let local = self.beliefs.depth() > 0;
+        let arrives = arrival == Some(Arrival::Checkout);
+        let washes = arrives && !is_path(&self.resident, &scope.path);
+        if washes && self.notes.settings() {
+            self.reset_session(scope)?;
+        }
+        let mut message = String::new();
+        if arrival.is_some() {
+            message.push_str(&sql::require_schema(scope.schema()));
+            message.push_str("; ");
+        }
+        let changes = self.path_message(&scope.path, local);
+        message.push_str(&changes.message);
+        if washes {
+            message.push_str("; ");
+            message.push_str(sql::WASH);
+        }
+        // Whatever comes of it, what was known is not known any more.
+        self.beliefs.unknown();
+        let sent = if arrives {
+            self.outside_transactions(scope, |conn| {
+                conn.own(|inner| inner.batch_execute(&message))
+            })
+        } else {
+            self.own(|inner| inner.batch_execute(&message))
+                .map_err(|error| self.path_refused(scope, error))
+        };
+        sent?;
+        self.path_sent(&scope.path, &changes);
+        if washes {
+            self.resident = Some(Arc::clone(&scope.path));
+            self.forget_notifications();
+        }
+        Ok(())
+    }
+
+    /// Gives the session the settings that it began with.
+    fn reset_session(&mut self, scope: &Scope) -> Result<()> {
+        self.beliefs.forget();
+        self.outside_transactions(scope, |conn| {
+            conn.own(|inner| inner.batch_execute(sql::RESET_SESSION))
+        })?;
+        if let Err(error) = self.customize() {
+            self.broken = true;
+            return Err(Error::database("preparing the connection", error));
+        }
+        if !self.notes.raw_transaction() {
+            self.notes.settings_were_reset();
+        }
+        Ok(())
+    }
+
+    /// Sends something for the next checkout, and notices a transaction that nobody knows of.
+    ///
+    /// After each statement Diesel corrects its bookkeeping if the server says
+    /// that no transaction is open. So it is told that one is, and asked afterwards.
+    fn outside_transactions(
+        &mut self,
+        scope: &Scope,
+        f: impl FnOnce(&mut Self) -> QueryResult<()>,
+    ) -> Result<()> {
+        if let TransactionManagerStatus::Valid(status) = self.status() {
+            let _ = status.change_transaction_depth(TransactionDepthChange::IncreaseDepth);
+        }
+        let sent = f(self);
+        if matches!(self.status().transaction_depth(), Ok(Some(_))) {
+            *self.status() = TransactionManagerStatus::default();
+            self.broken = true;
+            return Err(Error::InsideTransaction {
+                schema: scope.schema().clone(),
+            });
+        }
+        sent.map_err(|error| self.path_refused(scope, error))
+    }
+
+    /// Diesel's bookkeeping of transactions.
+    pub(super) fn status(&mut self) -> &mut TransactionManagerStatus {
+        AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner)
+    }
+
+    /// Drops the messages of channels that the last tenant listened to.
+    fn forget_notifications(&mut self) {
+        for notification in self.inner.notifications_iter() {
+            if notification.is_err() {
+                break;
+            }
+        }
+    }
+
+    /// What to send so that the server has `path`, and our caches fit it.
+    pub(super) fn path_message(&self, path: &Arc<SearchPath>, local: bool) -> PathChanges {
+        let generation = self.policy.generation();
+        let aged = generation != self.generation;
+        let turns = aged || !is_path(&self.cached, path);
+        let mut message = if local {
+            sql::set_local_path(path)
+        } else {
+            sql::set_path(path)
+        };
+        if turns {
+            message.push_str("; ");
+            message.push_str(sql::DEALLOCATE);
+        }
+        if aged {
+            message.push_str("; ");
+            message.push_str(sql::DISCARD_PLANS);
+        }
+        PathChanges {
+            message,
+            turns,
+            generation,
+        }
+    }
+
+    pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: &PathChanges) {
+        self.beliefs.sent(path);
+        self.generation = changes.generation;
+        if changes.turns {
+            // The only public way to empty Diesel's half of the cache.
+            self.inner
+                .set_prepared_statement_cache_size(CacheSize::Disabled);
+            self.inner
+                .set_prepared_statement_cache_size(self.cache_size);
+            *self.inner.get_metadata_cache() = PgMetadataCache::new();
+            self.cached = Some(Arc::clone(path));
+        }
+    }
+
+    /// Finds out why a path was refused. Nothing is known of the connection then.
+    fn path_refused(&mut self, scope: &Scope, error: DieselError) -> Error {
+        self.beliefs.forget();
+        let schema = scope.schema().clone();
+        if self.beliefs.depth() == 0 {
+            let exists = self.is_dead() || {
+                let exists = self.own(|inner| sql::schema_exists(inner, &schema));
+                !matches!(exists, Ok(false))
+            };
+            if !exists {
+                return Error::NoSuchSchema { schema };
+            }
+            self.broken = true;
+        }
+        Error::database(format!("turning to schema {schema}"), error)
+    }
+
+    /// Whether libpq itself says that there is no server any more.
+    pub(super) fn is_gone(&mut self) -> bool {
+        self.broken = true;
+        matches!(
+            self.own(|inner| inner.batch_execute(sql::NOTHING)),
+            Err(DieselError::DatabaseError(
+                DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
+                _
+            ))
+        )
+    }
+
+    /// Sets the path on which nothing is found, for a connection without a scope.
+    pub(super) fn close_path(&mut self) -> QueryResult<()> {
+        self.beliefs.forget();
+        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
+    }
+}
