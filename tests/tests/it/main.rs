@@ -21,6 +21,7 @@
 //! `scopes` · scopes lent for a closure
 //! `signals` · what listeners are told, and what becomes of their failures
 //! `smoke` · the program of the README's first page
+//! `stress` · many threads, many tenants, random faults
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
 //! `testing` · databases and tenants for tests
@@ -46,6 +47,7 @@ mod round_trips;
 mod scopes;
 mod signals;
 mod smoke;
+mod stress;
 mod support;
 mod tenancy;
 mod testing;
