@@ -456,27 +456,6 @@ pub(crate) fn create_database(conn: &mut PgConnection, name: &str) -> QueryResul
     conn.batch_execute(&format!("CREATE DATABASE {}", identifier(name)))
 }
 
-/// Marks the transaction that is open; its end, however it comes, takes the mark away.
-#[cfg(feature = "testing")]
-pub(crate) fn mark_transaction(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.batch_execute("SET LOCAL tenant_schemas.lease TO 'on'")
-}
-
-/// Whether the transaction that was marked is still the one that is open.
-#[cfg(feature = "testing")]
-pub(crate) fn transaction_is_marked(conn: &mut PgConnection) -> QueryResult<bool> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Bool)]
-        marked: bool,
-    }
-    let row: Row = diesel::sql_query(
-        "SELECT coalesce(pg_catalog.current_setting('tenant_schemas.lease', true), '') = 'on' AS marked",
-    )
-    .get_result(conn)?;
-    Ok(row.marked)
-}
-
 /// Drops a database; `force` ends the sessions that are connected to it.
 #[cfg(feature = "testing")]
 pub(crate) fn drop_database(conn: &mut PgConnection, name: &str, force: bool) -> QueryResult<()> {

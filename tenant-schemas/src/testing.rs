@@ -243,7 +243,6 @@ impl<T: TenantModel> TestTenancy<T> {
         };
         let mut conn = self.tenancy.tenant(&tenant)?;
         conn.begin_test_transaction()
-            .and_then(|()| conn.own(sql::mark_transaction))
             .map_err(|error| Error::database("beginning the test's transaction", error))?;
         Ok(Lease {
             tests: self,
@@ -325,11 +324,10 @@ impl<T: TenantModel> Drop for Lease<'_, T> {
         let Some(mut conn) = self.conn.take() else {
             return;
         };
-        // A failed statement leaves nothing to ask, and nothing that could have been committed.
-        let committed = matches!(conn.own(sql::transaction_is_marked), Ok(false));
+        // There is nothing to roll back if the test has committed.
         let rolled_back =
             crate::connection::TenantTransactionManager::rollback_transaction(&mut conn).is_ok();
-        let clean = rolled_back && !committed && !conn.in_transaction();
+        let clean = rolled_back && !conn.in_transaction();
         if clean {
             self.tests.stash().extend(self.tenant.take());
         } else {

@@ -313,11 +313,15 @@ fn few_lock_slots(tables: usize) -> (Server, Tenancy<Client>) {
         .setting("max_connections", "10")
         .start()
         .expect("a server");
-    // Each in a migration of its own, so that a fleet migration needs few locks at a time.
-    let wide: Vec<(String, String)> = (0..tables / 20)
+    // A few in a migration of its own, so that a fleet migration needs few locks at a time.
+    let wide: Vec<(String, String)> = (0..tables / 5)
         .map(|migration| {
-            let tables = (0..20).map(|table| {
-                format!("CREATE TABLE t{migration}_{table} (id serial PRIMARY KEY, name text);")
+            let tables = (0..5).map(|table| {
+                let columns: Vec<String> = (0..9).map(|n| format!("c{n} text UNIQUE")).collect();
+                format!(
+                    "CREATE TABLE t{migration}_{table} ({});",
+                    columns.join(", ")
+                )
             });
             (format!("{migration:05}_tables"), tables.collect())
         })
@@ -339,7 +343,7 @@ fn few_lock_slots(tables: usize) -> (Server, Tenancy<Client>) {
 
 #[test]
 fn a_schema_that_is_wider_than_the_lock_slots_is_dropped_in_batches() {
-    let (_server, tenancy) = few_lock_slots(300);
+    let (_server, tenancy) = few_lock_slots(60);
     let mut conn = tenancy.public().expect("public");
     let mut acme = client("acme");
     let error = acme.save(&mut conn).expect_err("too few lock slots");
