@@ -330,6 +330,53 @@ pub enum Error {
         /// The database's error.
         source: DieselError,
     },
+
+    /// A schema that was to be copied lacks migrations, and nothing said that the copy may be migrated.
+    #[error(
+        "schema {schema} is behind by {} migrations, the first is {}: migrate it first, \
+         or have the copy migrated with `migrate(true)`",
+        .pending.len(), .pending.first().map(ToString::to_string).unwrap_or_default()
+    )]
+    #[non_exhaustive]
+    Behind {
+        /// The schema that was to be copied.
+        schema: SchemaName,
+        /// The migrations that it lacks, in order.
+        pending: Vec<crate::script::MigrationId>,
+    },
+
+    /// Something in a copy of a schema would have needed something in the original.
+    #[error(
+        "schema {schema} was not made: its {dependent} would depend on {object} of the original, \
+         so the two would not be apart; name the object without its schema, and clone again"
+    )]
+    #[non_exhaustive]
+    PointsBack {
+        /// The schema that was to be made.
+        schema: SchemaName,
+        /// What would depend, in PostgreSQL's words.
+        dependent: String,
+        /// On what, in PostgreSQL's words.
+        object: String,
+    },
+
+    /// A dump can't be restored.
+    #[error("the dump can't be restored: {reason}")]
+    #[non_exhaustive]
+    Dump {
+        /// What is wrong with it, and the way out.
+        reason: String,
+    },
+
+    /// Reading or writing a dump failed.
+    #[error("{doing} failed")]
+    #[non_exhaustive]
+    Io {
+        /// What was being done, in words.
+        doing: String,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
 }
 
 impl Error {

@@ -20,6 +20,8 @@ mod app;
 #[cfg(feature = "auth")]
 pub mod auth;
 mod builder;
+mod catalog;
+mod clone;
 mod connection;
 mod derive;
 mod domain;
@@ -46,6 +48,7 @@ pub mod testing;
 
 pub use app::{App, AppScope};
 pub use builder::TenancyBuilder;
+pub use clone::{CloneOptions, CloneTenant, Copied};
 pub use connection::{
     SetCalls, TenantConnection, TenantTransactionBuilder, TenantTransactionManager,
 };

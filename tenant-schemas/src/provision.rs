@@ -344,7 +344,7 @@ const TRIES: usize = 4;
 /// Tables that refer to a shared one lock it when they come and go, and where
 /// that is the table of tenants, everyone who is at it has a lock on it already.
 /// From the second time on, one waits for the other.
-fn transaction<R>(
+pub(crate) fn transaction<R>(
     conn: &mut TenantConnection,
     registry: &Registry,
     mut f: impl FnMut(&mut TenantConnection) -> Result<R>,
@@ -368,13 +368,13 @@ fn transaction<R>(
 
 /// What is left to do when the transaction is over.
 #[derive(Default)]
-struct Work {
-    saved: Saved,
+pub(crate) struct Work {
+    pub(crate) saved: Saved,
     /// The job whose rest can't run in a transaction.
     rest: Option<Job>,
     /// Events that wait for that rest.
     events: Vec<Happened>,
-    failures: Failures,
+    pub(crate) failures: Failures,
 }
 
 impl Work {
@@ -430,7 +430,7 @@ impl Work {
     }
 
     /// Makes the schema and migrates it, as far as a transaction can.
-    fn provision<T: TenantModel>(
+    pub(crate) fn provision<T: TenantModel>(
         &mut self,
         tenant: &T,
         conn: &mut TenantConnection,
@@ -485,7 +485,7 @@ impl Work {
     }
 
     /// Does the rest: now, or when the caller's transaction is committed.
-    fn finish(
+    pub(crate) fn finish(
         self,
         conn: &mut TenantConnection,
         registry: &Arc<Registry>,
@@ -542,7 +542,7 @@ fn finish(
 /// A tenant that is deleted, as soon as the transaction is committed.
 struct Deletion {
     schema_dropped: bool,
-    failures: Failures,
+    pub(crate) failures: Failures,
 }
 
 impl Deletion {
@@ -620,7 +620,7 @@ pub(crate) fn forget_state(
 
 /// Makes every connection look its names up again: this one now, the others
 /// once they can see what was changed.
-fn look_again(conn: &mut TenantConnection, registry: &Arc<Registry>) {
+pub(crate) fn look_again(conn: &mut TenantConnection, registry: &Arc<Registry>) {
     registry.policy.bump_generation();
     registry.bump_after_commit(conn);
 }
@@ -679,7 +679,7 @@ pub(crate) fn registry_of<T: TenantModel>(conn: &TenantConnection) -> Result<Arc
         .ok_or(Error::Detached)
 }
 
-fn refuse_other_scope(
+pub(crate) fn refuse_other_scope(
     conn: &TenantConnection,
     registry: &Registry,
     schema: &SchemaName,
@@ -703,7 +703,7 @@ fn in_public<R>(
         .map_err(|error| Error::database(doing, error))
 }
 
-fn duplicate(schema: &SchemaName, error: DieselError) -> Error {
+pub(crate) fn duplicate(schema: &SchemaName, error: DieselError) -> Error {
     if let Some(detail) = unique_violation(&error) {
         return Error::Duplicate {
             schema: schema.clone(),
@@ -720,7 +720,7 @@ fn duplicate(schema: &SchemaName, error: DieselError) -> Error {
 }
 
 /// Names the work in a failure of `COMMIT`, which knows nothing of it.
-fn doing(verb: &str, schema: &SchemaName, error: Error) -> Error {
+pub(crate) fn doing(verb: &str, schema: &SchemaName, error: Error) -> Error {
     match error {
         Error::Database { doing, source } if doing == UNNAMED => Error::Database {
             doing: format!("{verb} tenant {schema}"),
@@ -736,7 +736,7 @@ fn not_saved<T: TenantModel>(tenant: &T) -> Error {
     }
 }
 
-fn happened<T: TenantModel>(tenant: &T, what: What) -> Happened {
+pub(crate) fn happened<T: TenantModel>(tenant: &T, what: What) -> Happened {
     Happened {
         what,
         schema: tenant.schema_name().clone(),

@@ -1,4 +1,5 @@
-//! Every statement that this crate sends, one function each.
+//! Every statement that this crate sends, one function each; those that read and
+//! make whole schemas are in `catalog/queries`.
 //!
 //! Values are bound; identifiers are [`SchemaName::quoted`]. Everything here
 //! names its schema and works under any search path.
@@ -80,6 +81,11 @@ pub(crate) fn literal(text: &str) -> String {
     } else {
         format!("'{quoted}'")
     }
+}
+
+/// Whether a table, by its name as PostgreSQL quotes it, says which migrations its schema has.
+pub(crate) fn is_ledger(table: &str) -> bool {
+    [LEDGER, DIESEL_LEDGER].contains(&table)
 }
 
 fn within(schema: &SchemaName, table: &str) -> String {

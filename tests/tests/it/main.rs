@@ -3,6 +3,7 @@
 //!
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
+//! `clone` · a tenant made out of another
 //! `declared` · models that are declared shared or a tenant's
 //! `diesel_face` · a Diesel connection in every way, and none of them without a tenant
 //! `domains` · domains, on the tenant's row and in a table of their own
@@ -29,6 +30,7 @@
 
 mod auth;
 mod bad_input;
+mod clone;
 mod declared;
 mod diesel_face;
 mod domains;

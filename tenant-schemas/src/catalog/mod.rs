@@ -1,0 +1,291 @@
+//! A schema as the catalog knows it, as statements that make another like it.
+
+mod mention;
+mod order;
+pub(crate) mod queries;
+mod session;
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+use diesel::sql_types::{Array, Oid, Text};
+
+use crate::name::SchemaName;
+
+use self::order::{Key, Node};
+
+pub(crate) use self::mention::Statement;
+pub(crate) use self::session::{SETTINGS, Session, run};
+
+/// Everything that makes a schema what it is, but for the rows.
+#[derive(Debug, Default)]
+pub(crate) struct Structure {
+    /// What has to be there before rows are: types, functions, tables without keys.
+    pub(crate) before: Vec<Statement>,
+    pub(crate) tables: Vec<Rows>,
+    /// The names of the sequences, quoted.
+    pub(crate) sequences: Vec<String>,
+    /// What comes behind the rows.
+    pub(crate) after: Vec<Statement>,
+    /// What a person should know of the copy.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// A table whose rows can be copied.
+#[derive(Debug, Clone, QueryableByName)]
+pub(crate) struct Rows {
+    /// Quoted.
+    #[diesel(sql_type = Text)]
+    pub(crate) name: String,
+    /// The columns that can be written.
+    #[diesel(sql_type = Text)]
+    pub(crate) columns: String,
+    /// Their values, for a table in a schema that has types of its own.
+    #[diesel(sql_type = Text)]
+    pub(crate) values: String,
+}
+
+/// The kinds of parts, in the order in which they are made when nothing else is asked for.
+const KINDS: [(&str, Form); 18] = [
+    (queries::TYPE, Form::Plain),
+    (queries::DOMAIN_CHECK, Form::Plain),
+    (queries::SEQUENCES, Form::Plain),
+    (queries::AGGREGATE, Form::Plain),
+    (queries::TABLE, Form::Plain),
+    (queries::ATTACH, Form::Plain),
+    (queries::DEFAULT, Form::Plain),
+    (queries::MERGED_CHECK, Form::Plain),
+    (queries::CHECK, Form::Plain),
+    (queries::KEY, Form::Plain),
+    (queries::INDEX, Form::Headed),
+    (queries::INDEX_ATTACH, Form::Plain),
+    (queries::VIEW, Form::Plain),
+    (queries::MATERIALIZED, Form::Plain),
+    (queries::FOREIGN_KEY, Form::Plain),
+    (queries::STATISTICS, Form::Headed),
+    (queries::RULE, Form::Headed),
+    (queries::TRIGGER, Form::Headed),
+];
+/// Functions are read by themselves, and stand among the aggregates.
+const FUNCTION_RANK: usize = 3;
+/// The kinds up to this one have to be there before rows are.
+const LAST_EARLY_RANK: usize = 5;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// PostgreSQL writes no name of the schema's into it.
+    Plain,
+    /// PostgreSQL writes the schema's name before the first name.
+    Headed,
+}
+
+/// What stands behind everything else, in this order.
+const TAIL: [&str; 7] = [
+    queries::OWNED,
+    queries::SETTINGS,
+    queries::POLICY,
+    queries::COMMENT,
+    queries::OWNER,
+    queries::GRANT,
+    queries::DEFAULT_GRANT,
+];
+
+#[derive(QueryableByName)]
+struct Part {
+    #[diesel(sql_type = Oid)]
+    class: u32,
+    #[diesel(sql_type = Oid)]
+    object: u32,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    text: String,
+}
+
+#[derive(QueryableByName)]
+struct Function {
+    #[diesel(embed)]
+    part: Part,
+    #[diesel(sql_type = Text)]
+    body: String,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    text: String,
+    #[diesel(sql_type = Array<Text>)]
+    roles: Vec<String>,
+}
+
+#[derive(QueryableByName)]
+struct Object {
+    #[diesel(sql_type = Oid)]
+    object: u32,
+}
+
+#[derive(QueryableByName)]
+struct Edge {
+    #[diesel(sql_type = Oid)]
+    class: u32,
+    #[diesel(sql_type = Oid)]
+    object: u32,
+    #[diesel(sql_type = Oid)]
+    of_class: u32,
+    #[diesel(sql_type = Oid)]
+    of_object: u32,
+}
+
+/// Reads a schema whose number is `oid`. It has to be the search path, alone but for `pg_temp`.
+pub(crate) fn read(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    oid: u32,
+) -> QueryResult<Structure> {
+    let mut structure = Structure::default();
+    let lines = |conn: &mut PgConnection, text| load::<Line>(conn, text, oid);
+    for left_out in lines(conn, queries::LEFT_OUT)? {
+        let what = left_out.text;
+        structure.remarks.push(format!("{what} is not copied"));
+    }
+    let (nodes, statements) = parts(conn, schema, oid, &mut structure.remarks)?;
+    let edges = edges(conn, oid, &nodes)?;
+    let (order, early) = order::order(&nodes, &edges, |rank| rank <= LAST_EARLY_RANK);
+    let populated: HashSet<u32> = load::<Object>(conn, queries::POPULATED, oid)?
+        .iter()
+        .map(|view| view.object)
+        .collect();
+    let mut statements: Vec<Option<Statement>> = statements.into_iter().map(Some).collect();
+    let mut refreshed = Vec::new();
+    for (place, at) in order.into_iter().enumerate() {
+        let Some(statement) = statements[at].take() else {
+            continue;
+        };
+        if populated.contains(&nodes[at].key.1)
+            && let Some(view) = statement.name.strip_prefix("materialized view ")
+        {
+            refreshed.push(Statement {
+                text: queries::refresh(view),
+                name: statement.name.clone(),
+                ..Statement::default()
+            });
+        }
+        if place < early {
+            structure.before.push(statement);
+        } else {
+            structure.after.push(statement);
+        }
+    }
+    structure.after.extend(refreshed);
+    for query in TAIL {
+        for line in lines(conn, query)? {
+            let name = line.text.lines().next().unwrap_or_default().to_owned();
+            structure.after.push(Statement {
+                roles: line.roles,
+                ..Statement::placed(name, &line.text, schema)
+            });
+        }
+    }
+    structure.tables = load(conn, queries::ROWS, oid)?;
+    structure.sequences = lines(conn, queries::COUNTERS)?
+        .into_iter()
+        .map(|line| line.text)
+        .collect();
+    Ok(structure)
+}
+
+/// Every part, and its statement beside it.
+fn parts(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    oid: u32,
+    remarks: &mut Vec<String>,
+) -> QueryResult<(Vec<Node>, Vec<Statement>)> {
+    let mut nodes = Vec::new();
+    let mut statements = Vec::new();
+    for (rank, (query, form)) in KINDS.into_iter().enumerate() {
+        for part in load::<Part>(conn, query, oid)? {
+            nodes.push(Node {
+                key: (part.class, part.object),
+                rank,
+            });
+            statements.push(match form {
+                Form::Plain => Statement::placed(part.name, &part.text, schema),
+                Form::Headed => Statement::headed(part.name, part.text, schema),
+            });
+        }
+    }
+    let functions: Vec<Function> = load(conn, queries::FUNCTION, oid)?;
+    if functions.is_empty() {
+        return Ok((nodes, statements));
+    }
+    let names: HashSet<String> = load::<Line>(conn, queries::NAMES, oid)?
+        .into_iter()
+        .map(|line| line.text)
+        .collect();
+    for Function { part, body } in functions {
+        nodes.push(Node {
+            key: (part.class, part.object),
+            rank: FUNCTION_RANK,
+        });
+        let (statement, found) = mention::function(part.name, part.text, &body, schema, &names);
+        statements.push(statement);
+        remarks.extend(found);
+    }
+    Ok((nodes, statements))
+}
+
+/// What each part depends on, in terms of parts.
+fn edges(conn: &mut PgConnection, oid: u32, nodes: &[Node]) -> QueryResult<Vec<(Key, Key)>> {
+    let aliases: HashMap<Key, Key> = load::<Edge>(conn, queries::ALIASES, oid)?
+        .into_iter()
+        .map(|edge| ((edge.class, edge.object), (edge.of_class, edge.of_object)))
+        .collect();
+    let (classes, objects): (Vec<u32>, Vec<u32>) = nodes
+        .iter()
+        .map(|node| node.key)
+        .chain(aliases.keys().copied())
+        .unzip();
+    let mut edges: Vec<Edge> = diesel::sql_query(queries::expand(queries::EDGES, oid))
+        .bind::<Array<Oid>, _>(&classes)
+        .bind::<Array<Oid>, _>(&objects)
+        .load(conn)?;
+    edges.extend(load::<Edge>(conn, queries::ATTACH_EDGES, oid)?);
+    let part = |mut key: Key| {
+        // The array of a table's type stands for the type, which stands for the table.
+        for _ in 0..4 {
+            match aliases.get(&key) {
+                Some(other) if *other != key => key = *other,
+                _ => break,
+            }
+        }
+        key
+    };
+    Ok(edges
+        .into_iter()
+        .map(|edge| {
+            let from = (edge.class, edge.object);
+            (part(from), part((edge.of_class, edge.of_object)))
+        })
+        .collect())
+}
+
+/// What depends on a schema's objects, and how to say it.
+pub(crate) fn dependents(
+    conn: &mut PgConnection,
+    oid: u32,
+) -> QueryResult<HashMap<String, Vec<String>>> {
+    Ok(load::<Line>(conn, queries::DEPENDENTS, oid)?
+        .into_iter()
+        .map(|line| (line.text, line.roles))
+        .collect())
+}
+
+fn load<T>(conn: &mut PgConnection, query: &str, oid: u32) -> QueryResult<Vec<T>>
+where
+    T: diesel::deserialize::QueryableByName<diesel::pg::Pg> + 'static,
+{
+    diesel::sql_query(queries::expand(query, oid)).load(conn)
+}

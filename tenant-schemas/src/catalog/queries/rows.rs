@@ -1,0 +1,43 @@
+//! What has rows or a name, and what has neither a copy.
+
+/// The materialized views that hold rows.
+pub(in crate::catalog) const POPULATED: &str = "\
+SELECT c.oid AS object FROM {relations} AS c WHERE c.relkind = 'm' AND c.relispopulated";
+
+/// The tables that hold rows, the columns that can be written, and how they are read.
+///
+/// A value of a type of the schema's own is another type's in the copy: it goes as text.
+pub(in crate::catalog) const ROWS: &str = "\
+SELECT @quote_ident(c.relname) AS name, \
+coalesce((SELECT @string_agg(@quote_ident(a.attname), ', ' ORDER BY a.attnum) {stored}), '') AS columns, \
+coalesce((SELECT @string_agg(@quote_ident(a.attname) || CASE WHEN t.typnamespace = {schema} \
+    THEN '::pg_catalog.text::' || @format_type(a.atttypid, a.atttypmod) ELSE '' END, ', ' ORDER BY a.attnum) {stored}), '') \
+AS values \
+FROM {relations} AS c WHERE c.relkind = 'r' ORDER BY c.oid";
+
+/// All sequences, those of identity columns too.
+pub(in crate::catalog) const COUNTERS: &str = "\
+SELECT @quote_ident(c.relname) AS text, '{}'::@text[] AS roles FROM {relations} AS c WHERE c.relkind = 'S' ORDER BY c.oid";
+
+/// The names of everything that can be named with the schema before it.
+pub(in crate::catalog) const NAMES: &str = "\
+SELECT c.relname::@text AS text, '{}'::@text[] AS roles FROM {relations} AS c \
+UNION ALL SELECT t.typname::@text, '{}' FROM {types} AS t UNION ALL SELECT p.proname::@text, '{}' FROM {routines} AS p";
+
+/// What is in the schema and can't be copied.
+pub(in crate::catalog) const LEFT_OUT: &str = "\
+SELECT @pg_describe_object(m.classid, m.objid, 0) AS text, '{}'::@text[] AS roles FROM @pg_depend AS m \
+LEFT JOIN @pg_class AS c ON m.classid = '@pg_class'::@regclass AND c.oid = m.objid \
+LEFT JOIN @pg_type AS t ON m.classid = '@pg_type'::@regclass AND t.oid = m.objid \
+WHERE {within} AND m.classid NOT IN ('@pg_proc'::@regclass, '@pg_statistic_ext'::@regclass, \
+    '@pg_default_acl'::@regclass) AND coalesce(c.relkind NOT IN ('r', 'p', 'v', 'm', 'S', 'c'), true) \
+AND coalesce(t.typtype NOT IN ('e', 'd', 'c', 'r', 'm'), true) \
+UNION ALL SELECT 'invalid index ' || @quote_ident(x.relname), '{}' FROM {relations} AS c \
+    JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
+    WHERE NOT i.indisvalid AND x.relkind = 'i' \
+UNION ALL SELECT 'partition ' || c.oid::@regclass, '{}' FROM {relations} AS p \
+    JOIN @pg_inherits AS h ON h.inhparent = p.oid JOIN @pg_class AS c ON c.oid = h.inhrelid \
+    WHERE p.relkind IN ('r', 'p') AND c.relnamespace <> {schema} \
+UNION ALL SELECT @format('attachment of %I to %s', c.relname, h.inhparent::@regclass), '{}' FROM {relations} AS c \
+    JOIN @pg_inherits AS h ON h.inhrelid = c.oid JOIN @pg_class AS p ON p.oid = h.inhparent \
+    WHERE c.relispartition AND p.relnamespace <> {schema}";

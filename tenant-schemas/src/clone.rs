@@ -1,0 +1,339 @@
+//! Copying a tenant: its schema from the catalog, its rows if asked for.
+
+use std::sync::Arc;
+
+use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
+use diesel::pg::PgConnection;
+
+use crate::catalog::{self, Session, queries, run};
+use crate::connection::TenantConnection;
+use crate::domain::check_domain;
+use crate::error::{Error, Result};
+use crate::event::What;
+use crate::ledger;
+use crate::migrate::emit;
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::provision::{
+    Lifecycle as _, Saved, Work, doing, duplicate, happened, look_again, refuse_other_scope,
+    registry_of, transaction,
+};
+use crate::registry::{Kind, Registry};
+use crate::script::MigrationId;
+use crate::sql;
+
+/// How a tenant is cloned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use]
+pub struct CloneOptions {
+    data: bool,
+    migrate: bool,
+}
+
+impl CloneOptions {
+    /// Options that copy the structure of an up-to-date schema.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the rows are copied, and the sequences go on where they stand. Defaults to no.
+    ///
+    /// The ledger is copied either way: the clone has these migrations.
+    pub fn data(self, data: bool) -> Self {
+        Self { data, ..self }
+    }
+
+    /// Whether the copy is migrated if migrations are pending. Defaults to no, which is an error then.
+    pub fn migrate(self, migrate: bool) -> Self {
+        Self { migrate, ..self }
+    }
+}
+
+/// What making a tenant out of another, or out of a dump, did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Copied {
+    /// What saving the new tenant did.
+    pub saved: Saved,
+    /// What was left out or may still say the old schema's name, each in a sentence.
+    pub warnings: Vec<String>,
+}
+
+/// Copies of tenants. Every [`TenantModel`] has it.
+pub trait CloneTenant: TenantModel {
+    /// Saves `new` as a tenant whose schema is a copy of this tenant's.
+    ///
+    /// Types, tables, keys, indexes, views, functions, triggers, policies,
+    /// comments, owners and grants are copied from the catalog, and whatever
+    /// referred to something in this tenant's schema refers to its copy.
+    /// Function bodies are text: where they name the schema without doubt the
+    /// new name is put, everything else is a warning.
+    ///
+    /// Rows are copied as they are at one moment. One transaction does it all,
+    /// or a savepoint of the caller's. A tenant that was saved without its
+    /// schema gets it here.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is changed if there is an error. [`Error::SchemaExists`] if the new
+    /// schema is there, [`Error::NoSuchSchema`] if this tenant's is not,
+    /// [`Error::Behind`] if it lacks migrations, [`Error::Protected`],
+    /// [`Error::OtherScope`], [`Error::Duplicate`]; [`Error::PointsBack`] if the copy
+    /// would need something of the original.
+    fn clone_to(
+        &self,
+        conn: &mut TenantConnection,
+        new: &mut Self,
+        options: CloneOptions,
+    ) -> Result<Copied> {
+        let registry = registry_of::<Self>(conn)?;
+        let source = self.schema_name();
+        if conn.schema_name() != Some(source) {
+            refuse_other_scope(conn, &registry, new.schema_name())?;
+        }
+        registry.refuse_protected(source, "cloned")?;
+        let make = Make {
+            sources: &[source],
+            migrate: options.migrate,
+            once: false,
+        };
+        make.tenant(conn, &registry, new, |conn, target| {
+            clone_schema(conn, source, target, options.data)
+        })
+    }
+}
+
+impl<T: TenantModel> CloneTenant for T {}
+
+/// The making of a tenant whose schema comes from somewhere else than migrations.
+pub(crate) struct Make<'a> {
+    /// The schemas that are read, and locked meanwhile.
+    pub(crate) sources: &'a [&'a SchemaName],
+    pub(crate) migrate: bool,
+    /// What it comes from can be read once, so it is not tried again after a deadlock.
+    pub(crate) once: bool,
+}
+
+impl Make<'_> {
+    /// Saves `new`; `fill` makes its schema, and says what a person should know.
+    pub(crate) fn tenant<T: TenantModel>(
+        &self,
+        conn: &mut TenantConnection,
+        registry: &Arc<Registry>,
+        new: &mut T,
+        mut fill: impl FnMut(&mut PgConnection, &SchemaName) -> Result<Vec<String>>,
+    ) -> Result<Copied> {
+        let target = new.schema_name().clone();
+        SchemaName::with_policy(target.as_str(), registry.names)?;
+        registry.refuse_protected(&target, "taken by a tenant")?;
+        let outer = conn.in_transaction();
+        let given = new.clone();
+        let mut make = |conn: &mut TenantConnection| {
+            self.lock(conn, &target)?;
+            let (stored, created) = row(&given, conn)?;
+            let kind = Kind::Tenant(stored.tenant_type());
+            for source in self.sources {
+                // Before anything is copied in vain.
+                self.pending(conn, registry, source, &kind)?;
+            }
+            let warnings = conn.own(|conn| fill(conn, &target))?;
+            let mut work = self.conclude(conn, registry, &stored)?;
+            work.saved.created = created;
+            look_again(conn, registry);
+            Ok::<_, Error>((stored, work, warnings))
+        };
+        let (stored, work, warnings) = if self.once {
+            conn.transaction(make)
+        } else {
+            transaction(conn, registry, &mut make)
+        }
+        .map_err(|error| doing("saving", &target, error))?;
+        *new = stored;
+        let saved = work.finish(conn, registry, outer)?;
+        Ok(Copied { saved, warnings })
+    }
+
+    /// Locks all schemas, in an order that everyone has, and looks which of them exist.
+    fn lock(&self, conn: &mut TenantConnection, target: &SchemaName) -> Result<()> {
+        let mut keys: Vec<i64> = self
+            .sources
+            .iter()
+            .copied()
+            .chain([target])
+            .map(ledger::lock_key)
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let failed = |error| Error::database("looking for the schemas", error);
+        conn.own(|inner| {
+            keys.into_iter()
+                .try_for_each(|key| sql::lock_in_transaction(inner, key))
+        })
+        .map_err(failed)?;
+        for schema in self.sources {
+            if !conn
+                .own(|inner| sql::schema_exists(inner, schema))
+                .map_err(failed)?
+            {
+                return Err(Error::NoSuchSchema {
+                    schema: (*schema).clone(),
+                });
+            }
+        }
+        if conn
+            .own(|inner| sql::schema_exists(inner, target))
+            .map_err(failed)?
+        {
+            return Err(Error::SchemaExists {
+                schema: target.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The migrations that a schema of this kind lacks; an error unless it was asked to migrate them.
+    fn pending(
+        &self,
+        conn: &mut TenantConnection,
+        registry: &Registry,
+        schema: &SchemaName,
+        kind: &Kind,
+    ) -> Result<Vec<MigrationId>> {
+        let (_, applied) = conn
+            .own(|inner| ledger::read(inner, schema, registry.public()))
+            .map_err(|error| {
+                Error::database(format!("reading the ledger of schema {schema}"), error)
+            })?;
+        let pending: Vec<MigrationId> = registry
+            .apps_of(kind)
+            .flat_map(|app| &app.scripts)
+            .map(|script| &script.id)
+            .filter(|id| {
+                !applied
+                    .iter()
+                    .any(|own| own.app == id.app && own.version == id.version)
+            })
+            .cloned()
+            .collect();
+        if pending.is_empty() || self.migrate {
+            return Ok(pending);
+        }
+        Err(Error::Behind {
+            schema: schema.clone(),
+            pending,
+        })
+    }
+
+    /// Writes the state of the new schema, and migrates it if that is needed.
+    fn conclude<T: TenantModel>(
+        &self,
+        conn: &mut TenantConnection,
+        registry: &Arc<Registry>,
+        stored: &T,
+    ) -> Result<Work> {
+        let schema = stored.schema_name();
+        let public = registry.public();
+        let kind = Kind::Tenant(stored.tenant_type());
+        let pending = self.pending(conn, registry, schema, &kind)?;
+        conn.own(|inner| {
+            inner.batch_execute(&sql::create_ledger(schema))?;
+            if sql::bookkeeping(inner, schema, public)?.state {
+                inner.batch_execute(&sql::write_state(public, schema))?;
+            }
+            Ok(())
+        })
+        .map_err(|error| Error::database(format!("writing the state of schema {schema}"), error))?;
+        let mut work = Work::default();
+        if pending.is_empty() {
+            work.saved.provisioned = true;
+            let synced = happened(stored, What::PostSchemaSync);
+            emit(conn, registry, synced, &work.failures)?;
+        } else {
+            work.provision(stored, conn, registry, true)?;
+        }
+        Ok(work)
+    }
+}
+
+/// The row of a new tenant, and whether it was inserted: it may be there already.
+fn row<T: TenantModel>(tenant: &T, conn: &mut TenantConnection) -> Result<(T, bool)> {
+    let schema = tenant.schema_name();
+    match tenant.row(conn)? {
+        Some(row) if row.schema_name() != schema => Err(Error::SchemaNameChanged {
+            from: row.schema_name().clone(),
+            to: schema.clone(),
+        }),
+        Some(row) => Ok((row, false)),
+        None => {
+            tenant.domain_url().map_or(Ok(()), check_domain)?;
+            conn.with_public(|conn| tenant.insert_row(conn))
+                .map(|row| (row, true))
+                .map_err(|error| duplicate(schema, error))
+        }
+    }
+}
+
+/// Makes a schema like another, in the transaction that is open.
+///
+/// Returns what a person should know. The caller has locked both schemas.
+fn clone_schema(
+    conn: &mut PgConnection,
+    source: &SchemaName,
+    target: &SchemaName,
+    data: bool,
+) -> Result<Vec<String>> {
+    let reading = |error| Error::database(format!("reading the catalog of schema {source}"), error);
+    let session = Session::begin(conn).map_err(reading)?;
+    Session::enter(conn, source).map_err(reading)?;
+    let oid = queries::number(conn, source)
+        .map_err(reading)?
+        .ok_or_else(|| Error::NoSuchSchema {
+            schema: source.clone(),
+        })?;
+    let structure = catalog::read(conn, source, oid).map_err(reading)?;
+    let before = catalog::dependents(conn, oid).map_err(reading)?;
+    let making = |error| Error::database(format!("making schema {target}"), error);
+    sql::create_schema(conn, target).map_err(making)?;
+    Session::enter(conn, target).map_err(making)?;
+    run(conn, &structure.before, target)?;
+    copy_rows(conn, source, &structure, data)?;
+    run(conn, &structure.after, target)?;
+    let after = catalog::dependents(conn, oid).map_err(reading)?;
+    if let Some((_, [dependent, object])) = after
+        .iter()
+        .filter(|(key, _)| !before.contains_key(*key))
+        .find_map(|(key, words)| Some((key, <&[String; 2]>::try_from(words.as_slice()).ok()?)))
+    {
+        return Err(Error::PointsBack {
+            schema: target.clone(),
+            dependent: dependent.clone(),
+            object: object.clone(),
+        });
+    }
+    session.end(conn).map_err(making)?;
+    Ok(structure.remarks)
+}
+
+fn copy_rows(
+    conn: &mut PgConnection,
+    source: &SchemaName,
+    structure: &catalog::Structure,
+    data: bool,
+) -> Result<()> {
+    let copying = |error| Error::database(format!("copying the rows of schema {source}"), error);
+    let tables = structure
+        .tables
+        .iter()
+        .filter(|table| data || sql::is_ledger(&table.name));
+    if let Some(copy) = queries::copy_rows(source, tables) {
+        conn.batch_execute(&copy).map_err(copying)?;
+    }
+    if data && !structure.sequences.is_empty() {
+        // Behind the rows: a number that was drawn meanwhile is skipped, never used twice.
+        let counters = queries::counters(conn, source, &structure.sequences).map_err(copying)?;
+        let sets: Vec<String> = counters.iter().map(queries::Counter::set).collect();
+        conn.batch_execute(&sets.join("; ")).map_err(copying)?;
+    }
+    Ok(())
+}
