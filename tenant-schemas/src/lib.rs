@@ -6,6 +6,7 @@
 //! |---|---|
 //! | tenants | [`TenantModel`](derive@TenantModel), [`Lifecycle`], [`DomainModel`](derive@DomainModel), [`Domains`] |
 //! | apps | [`shared_app`], [`tenant_app`], [`App`] |
+//! | copies of tenants | [`CloneTenant`], [`DumpTenant`] |
 //! | what a program holds | [`Tenancy`], [`TenancyBuilder`] |
 //! | isolation | [`TenantConnection`], [`SetCalls`], [`SearchPath`], [`SchemaName`] |
 //! | migrations | [`Migrate`], [`Report`], [`Executor`] |
@@ -25,6 +26,7 @@ mod clone;
 mod connection;
 mod derive;
 mod domain;
+mod dump;
 mod error;
 mod event;
 mod ledger;
@@ -54,6 +56,7 @@ pub use connection::{
 };
 pub use derive::{DomainModel, TenantModel, shared_app, tenant_app};
 pub use domain::Domains;
+pub use dump::{DumpOptions, DumpTenant, RestoreOptions};
 pub use error::{BoxError, Error, Result};
 pub use event::{Event, ListenerFailure, Subject};
 pub use migrate::{

@@ -7,6 +7,7 @@
 //! `declared` · models that are declared shared or a tenant's
 //! `diesel_face` · a Diesel connection in every way, and none of them without a tenant
 //! `domains` · domains, on the tenant's row and in a table of their own
+//! `dump` · a tenant as a file, and back
 //! `generation` · connections look again once a change is committed
 //! `isolation` · whose rows a query sees, after transactions and scopes that failed too
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
@@ -34,6 +35,7 @@ mod clone;
 mod declared;
 mod diesel_face;
 mod domains;
+mod dump;
 mod generation;
 mod isolation;
 mod lifecycle;

@@ -1,0 +1,314 @@
+//! A tenant as a file, and back under any name.
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use tenant_schemas::{DumpOptions, DumpTenant as _, Error, Lifecycle as _, RestoreOptions};
+
+use crate::clone::{Sink, assert_same, contents, pg_dump};
+use crate::support::{
+    Client, Db, client, customers, hotels, insert_room, rooms_of, sql_app, strings,
+};
+
+#[track_caller]
+fn dump(db: &Db, tenant: &Client, options: DumpOptions) -> Vec<u8> {
+    let mut out = Vec::new();
+    let remarks = tenant
+        .dump_to(&mut db.tenancy.public().expect("public"), &mut out, options)
+        .expect("dumped");
+    assert_eq!(remarks, [""; 0]);
+    out
+}
+
+fn restore(db: &Db, schema: &str, dump: &[u8]) -> Result<Vec<String>, Error> {
+    let mut new = client(schema);
+    let mut conn = db.tenancy.public().expect("public");
+    let copied = new.restore_from(&mut conn, &mut &*dump, RestoreOptions::new())?;
+    assert!(
+        copied.saved.created && copied.saved.provisioned,
+        "{copied:?}"
+    );
+    Ok(copied.warnings)
+}
+
+#[test]
+fn a_dump_restores_under_another_name() {
+    let sink = Sink::new("acme");
+    let url = sink.db.database.url();
+    let file = dump(&sink.db, &sink.tenant, DumpOptions::new());
+    let warnings = restore(&sink.db, "acme-2024", &file).expect("restored");
+    assert_eq!(warnings, [""; 0]);
+    let original = contents(&url, "acme");
+    assert!(
+        original.iter().any(|line| line.contains("Ada")),
+        "{original:?}"
+    );
+    assert_eq!(contents(&url, "acme-2024"), original);
+    if let (Some(original), Some(copy)) = (pg_dump(&url, "acme"), pg_dump(&url, "acme-2024")) {
+        assert_same(&original, &copy);
+    }
+}
+
+#[test]
+fn a_dump_restores_in_another_database_and_by_psql() {
+    // A name that needs quotes wherever it stands.
+    let sink = Sink::new("Acme-2024");
+    let url = sink.db.database.url();
+    let file = dump(&sink.db, &sink.tenant, DumpOptions::new());
+    let original = contents(&url, "Acme-2024");
+    let other = Db::new();
+    restore(&other, "globex", &file).expect("restored");
+    assert_eq!(contents(&other.database.url(), "globex"), original);
+    if let (Some(original), Some(copy)) = (
+        pg_dump(&url, "Acme-2024"),
+        pg_dump(&other.database.url(), "globex"),
+    ) {
+        assert_same(&original, &copy);
+    }
+    let psql = private_postgres::shared()
+        .expect("a server")
+        .bin_dir()
+        .join("psql");
+    if !psql.exists() {
+        println!("SKIPPED: no psql beside the server");
+        return;
+    }
+    let third = Db::new();
+    let mut child = Command::new(psql)
+        .args([
+            "--no-psqlrc",
+            "--quiet",
+            "--set",
+            "ON_ERROR_STOP=1",
+            "--dbname",
+        ])
+        .arg(third.database.url())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("psql runs");
+    child
+        .stdin
+        .take()
+        .expect("its input")
+        .write_all(&file)
+        .expect("psql reads it");
+    assert!(child.wait().expect("psql ends").success());
+    assert_eq!(contents(&third.database.url(), "Acme-2024"), original);
+}
+
+#[test]
+fn a_dump_of_the_structure_has_the_ledger_and_no_rows() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    let file = dump(&db, &acme, DumpOptions::new().data(false));
+    let text = String::from_utf8(file.clone()).expect("UTF-8");
+    assert!(
+        text.contains("2024-02-01-000000_rooms") && !text.contains("Blue"),
+        "{text}"
+    );
+    let with_rows = dump(&db, &acme, DumpOptions::new());
+    assert!(String::from_utf8_lossy(&with_rows).contains("1\tBlue\n"));
+    restore(&db, "globex", &file).expect("restored");
+    assert!(rooms_of(&mut db.tenancy.tenant(&client("globex")).expect("globex")).is_empty());
+    assert!(
+        db.tenancy
+            .migrate()
+            .verify(true)
+            .check()
+            .expect("checked")
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_dump_that_is_behind_is_noticed_or_migrated() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    let file = dump(&db, &acme, DumpOptions::new());
+    let newer = db.again(|builder| {
+        builder.app(customers()).app(hotels()).app(sql_app(
+            "spas",
+            tenant_schemas::AppScope::Tenant,
+            &[(
+                "2024-03-01-000000_spas",
+                "CREATE TABLE spas (id integer);",
+                "",
+            )],
+        ))
+    });
+    let mut conn = newer.public().expect("public");
+    let mut globex = client("globex");
+    let error = globex
+        .restore_from(&mut conn, &mut &*file, RestoreOptions::new())
+        .expect_err("it is behind");
+    assert!(matches!(error, Error::Behind { .. }), "{error}");
+    assert!(!db.schema_exists("globex"));
+    let copied = globex
+        .restore_from(&mut conn, &mut &*file, RestoreOptions::new().migrate(true))
+        .expect("restored");
+    assert_eq!(copied.saved.applied.len(), 1);
+    assert_eq!(
+        db.tables("globex"),
+        ["__tenant_migrations", "rooms", "spas"]
+    );
+    assert_eq!(
+        rooms_of(&mut newer.tenant(&globex).expect("globex")),
+        ["Blue"]
+    );
+}
+
+#[test]
+fn a_file_that_is_damaged_changes_nothing_and_says_where() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    let file = dump(&db, &acme, DumpOptions::new());
+    let text = String::from_utf8(file.clone()).expect("UTF-8");
+    let refused = |file: &[u8], message: &str| {
+        let error = restore(&db, "globex", file).expect_err(message).to_string();
+        assert!(error.contains(message), "{error}");
+        assert!(!db.schema_exists("globex"));
+        assert!(
+            Client::by_schema(&mut db.tenancy.public().expect("public"), "globex")
+                .expect("read")
+                .is_none()
+        );
+    };
+    refused(b"", "it does not begin with `--: dump 1`");
+    refused(
+        b"CREATE TABLE rooms ();",
+        "it does not begin with `--: dump 1`",
+    );
+    // Cut at any place: between statements, in one, among rows, before the end.
+    for cut in (20..file.len() - 20).step_by(file.len() / 40) {
+        refused(&file[..cut], "cut short");
+    }
+    let changed = text.replace("CREATE TABLE rooms (id ", "CREATE TABLE rooms (i ");
+    assert_ne!(changed, text);
+    refused(
+        changed.as_bytes(),
+        "it was changed or cut short since it was written",
+    );
+    let rows = text.replace("1\tBlue", "one\tBlue");
+    refused(
+        rows.as_bytes(),
+        "sending the rows of rooms (id, name) failed",
+    );
+    restore(&db, "globex", &file).expect("the file itself is good");
+}
+
+#[test]
+fn roles_that_are_missing_are_left_out_and_said() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    let role = format!("{} gone", db.database.name());
+    let mut conn = db.raw();
+    conn.batch_execute(&format!(
+        "CREATE ROLE \"{role}\"; GRANT SELECT ON acme.rooms TO \"{role}\"; ALTER SCHEMA acme OWNER TO \"{role}\""
+    ))
+    .expect("granted");
+    let file = dump(&db, &acme, DumpOptions::new());
+    conn.batch_execute(&format!(
+        "DROP OWNED BY \"{role}\" CASCADE; DROP ROLE \"{role}\""
+    ))
+    .expect("the role is gone");
+    let warnings = restore(&db, "globex", &file).expect("restored");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings.iter().all(|warning| warning
+            .starts_with(&format!("there is no role {role}, so this was left out: "))),
+        "{warnings:?}"
+    );
+}
+
+/// Fails after so many bytes, as a full disk does.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0 = self
+            .0
+            .checked_sub(buffer.len())
+            .ok_or_else(|| io::Error::other("the disk is full"))?;
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dump_that_can_not_be_written_leaves_the_connection_well() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    conn.batch_execute(
+        "INSERT INTO rooms SELECT n, 'room ' || n FROM generate_series(1, 20000) AS n",
+    )
+    .expect("inserted");
+    let all = dump(&db, &acme, DumpOptions::new()).len();
+    for room in [0, 1500, all / 2, all - 5] {
+        let error = acme
+            .dump_to(&mut conn, &mut Full(room), DumpOptions::new())
+            .expect_err("the disk is full");
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        assert_eq!(
+            strings(&mut *conn, "SELECT count(*)::text AS value FROM rooms"),
+            ["20000"]
+        );
+    }
+    acme.dump_to(&mut conn, &mut Full(all), DumpOptions::new())
+        .expect("dumped");
+}
+
+#[test]
+fn what_can_not_be_dumped_or_restored_is_refused() {
+    let db = Db::new();
+    let [acme, globex] = db.tenants(["acme", "globex"]);
+    let file = dump(&db, &acme, DumpOptions::new());
+    let mut conn = db.tenancy.public().expect("public");
+    let dump = |from: &Client, conn: &mut tenant_schemas::TenantConnection| {
+        from.dump_to(conn, &mut io::sink(), DumpOptions::new())
+            .expect_err("refused")
+    };
+    assert_eq!(
+        dump(&client("public"), &mut conn).to_string(),
+        "schema public can't be dumped: it is the shared schema"
+    );
+    assert!(matches!(
+        dump(&client("nowhere"), &mut conn),
+        Error::NoSuchSchema { .. }
+    ));
+    let mut other = db.tenancy.tenant(&globex).expect("globex");
+    assert!(matches!(dump(&acme, &mut other), Error::OtherScope { .. }));
+    conn.transaction(|conn| {
+        assert!(matches!(dump(&acme, conn), Error::InsideTransaction { .. }));
+        Ok::<_, Error>(())
+    })
+    .expect("the transaction is well");
+    assert!(matches!(
+        restore(&db, "globex", &file),
+        Err(Error::SchemaExists { .. })
+    ));
+    assert!(matches!(
+        restore(&db, "public", &file),
+        Err(Error::Protected { .. })
+    ));
+    // In a transaction, and away with it.
+    let undone = conn.transaction(|conn| {
+        client("initech").restore_from(conn, &mut &*file, RestoreOptions::new())?;
+        assert_eq!(
+            strings(conn, "SELECT name AS value FROM plans ORDER BY 1"),
+            ["free", "team"]
+        );
+        Err::<(), _>(Error::NoScope)
+    });
+    assert!(matches!(undone, Err(Error::NoScope)), "{undone:?}");
+    assert!(!db.schema_exists("initech"));
+}
