@@ -10,6 +10,7 @@
 //! | what a program holds | [`Tenancy`], [`TenancyBuilder`] |
 //! | isolation | [`TenantConnection`], [`SetCalls`], [`SearchPath`], [`SchemaName`] |
 //! | migrations | [`Migrate`], [`Report`], [`Executor`] |
+//! | the state of a fleet | [`Tenancy::status`] |
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | failures | [`Error`] |
@@ -43,6 +44,7 @@ mod rules;
 mod script;
 mod sql;
 mod statement;
+mod status;
 mod table;
 mod tenancy;
 #[cfg(feature = "testing")]
@@ -70,5 +72,6 @@ pub use pool::{PooledConnection, TenantPool};
 pub use provision::{DeleteOptions, Deleted, Lifecycle, SaveOptions, Saved};
 pub use report::{Outcome, Report};
 pub use script::MigrationId;
+pub use status::{SchemaStatus, Status, StatusGroup};
 pub use table::{DeclaredTable, TableName};
 pub use tenancy::Tenancy;

@@ -15,6 +15,8 @@ use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::script::MigrationId;
 
+pub(crate) mod status;
+
 /// A path on which no name is found: what a connection has before a tenant is chosen.
 pub(crate) const CLOSED_PATH: &str = "SET search_path TO ''";
 
@@ -170,7 +172,9 @@ pub(crate) fn write_state(public: &SchemaName, schema: &SchemaName) -> String {
          SELECT {name}, '{quoted}'::pg_catalog.regnamespace, {fingerprint}, \
          coalesce(pg_catalog.array_agg({line}), '{{}}') FROM {ledger} AS l \
          ON CONFLICT (schema_name) DO UPDATE SET schema_oid = excluded.schema_oid, \
-         fingerprint = excluded.fingerprint, applied = excluded.applied, updated_at = now()",
+         fingerprint = excluded.fingerprint, applied = excluded.applied, \
+         updated_at = CASE WHEN (state.schema_oid, state.fingerprint) = (excluded.schema_oid, excluded.fingerprint) \
+         THEN state.updated_at ELSE excluded.updated_at END",
         state = within(public, STATE),
         name = literal(schema.as_str()),
         quoted = schema.quoted(),

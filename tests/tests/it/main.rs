@@ -23,6 +23,7 @@
 //! `scopes` · scopes lent for a closure
 //! `signals` · what listeners are told, and what becomes of their failures
 //! `smoke` · the program of the README's first page
+//! `status` · how far each schema of a fleet is migrated
 //! `stress` · many threads, many tenants, random faults
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
@@ -51,6 +52,7 @@ mod round_trips;
 mod scopes;
 mod signals;
 mod smoke;
+mod status;
 mod stress;
 mod support;
 mod tenancy;
