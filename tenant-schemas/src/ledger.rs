@@ -30,7 +30,7 @@ impl Applied {
         format!("{app}/{version}/{checksum}")
     }
 
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.splitn(3, '/').map(str::to_owned);
         Some(Self {
             app: parts.next()?,

@@ -10,7 +10,7 @@
 //! | what a program holds | [`Tenancy`], [`TenancyBuilder`] |
 //! | isolation | [`TenantConnection`], [`SetCalls`], [`SearchPath`], [`SchemaName`] |
 //! | migrations | [`Migrate`], [`Report`], [`Executor`] |
-//! | the state of a fleet | [`Tenancy::status`] |
+//! | the state of a fleet | [`Tenancy::status`], [`Tenancy::doctor`] |
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | failures | [`Error`] |
@@ -26,6 +26,7 @@ mod catalog;
 mod clone;
 mod connection;
 mod derive;
+mod doctor;
 mod domain;
 mod dump;
 mod error;
@@ -57,6 +58,7 @@ pub use connection::{
     SetCalls, TenantConnection, TenantTransactionBuilder, TenantTransactionManager,
 };
 pub use derive::{DomainModel, TenantModel, shared_app, tenant_app};
+pub use doctor::{Check, Diagnosis, Finding, FindingGroup, Severity};
 pub use domain::Domains;
 pub use dump::{DumpOptions, DumpTenant, RestoreOptions};
 pub use error::{BoxError, Error, Result};

@@ -11,20 +11,36 @@ use crate::table::TableName;
 
 /// Makes sure of the unique indexes.
 pub(crate) fn enforce(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
-    for column in &registry.unique_columns {
-        unique(conn, registry, &registry.tenant_table, column, None)?;
-    }
-    if let Some(domains) = &registry.domain_table {
-        unique(conn, registry, &domains.table, domains.domain, None)?;
-        unique(
-            conn,
-            registry,
-            &domains.table,
-            domains.tenant_id,
-            Some(domains.is_primary),
-        )?;
+    for (table, column, only) in all(registry) {
+        unique(conn, registry, table, column, only)?;
     }
     Ok(())
+}
+
+/// A table, a column of it that has to be unique, and the column that says for which rows.
+pub(crate) type Rule<'a> = (&'a TableName, &'a str, Option<&'a str>);
+
+/// The rules of a tenancy.
+pub(crate) fn all(registry: &Registry) -> Vec<Rule<'_>> {
+    let tenants = &registry.tenant_table;
+    let columns = registry.unique_columns.iter();
+    let mut rules: Vec<Rule<'_>> = columns.map(|column| (tenants, *column, None)).collect();
+    if let Some(domains) = &registry.domain_table {
+        rules.push((&domains.table, domains.domain, None));
+        let primary = Some(domains.is_primary);
+        rules.push((&domains.table, domains.tenant_id, primary));
+    }
+    rules
+}
+
+/// A shared table as it is written into SQL text.
+pub(crate) fn quoted(registry: &Registry, table: &TableName) -> String {
+    let schema = table.schema().unwrap_or(registry.public().as_str());
+    format!(
+        "{}.{}",
+        sql::identifier(schema),
+        sql::identifier(table.name())
+    )
 }
 
 fn unique(
@@ -34,12 +50,7 @@ fn unique(
     column: &str,
     only: Option<&str>,
 ) -> Result<()> {
-    let schema = table.schema().unwrap_or(registry.public().as_str());
-    let quoted = format!(
-        "{}.{}",
-        sql::identifier(schema),
-        sql::identifier(table.name())
-    );
+    let quoted = quoted(registry, table);
     let result = conn.own(|inner| {
         if !sql::table_exists(inner, &quoted)? {
             return Ok(false);

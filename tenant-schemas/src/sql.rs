@@ -15,6 +15,7 @@ use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::script::MigrationId;
 
+pub(crate) mod doctor;
 pub(crate) mod status;
 
 /// A path on which no name is found: what a connection has before a tenant is chosen.

@@ -6,6 +6,7 @@
 //! `clone` · a tenant made out of another
 //! `declared` · models that are declared shared or a tenant's
 //! `diesel_face` · a Diesel connection in every way, and none of them without a tenant
+//! `doctor` · what is wrong with a fleet is found, and the advice helps
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `dump` · a tenant as a file, and back
 //! `generation` · connections look again once a change is committed
@@ -35,6 +36,7 @@ mod bad_input;
 mod clone;
 mod declared;
 mod diesel_face;
+mod doctor;
 mod domains;
 mod dump;
 mod generation;
