@@ -121,13 +121,16 @@ pub(crate) fn print_qualified(conn: &mut PgConnection) -> QueryResult<()> {
 /// The objects of schemas, one row each, as common table expression `object`.
 ///
 /// Definitions name what is in their own schema without it, so that two
-/// tenants' can be compared. Partitions are left out, which come and go with
-/// the data; so are indexes that belong to a constraint.
+/// tenants' can be compared: what `pattern` finds is its own schema's name, or
+/// what must not be mistaken for it, which it captures to be put back. Strings
+/// are left alone, but for those that name a relation. Partitions are left out,
+/// which come and go with the data; so are indexes that belong to a constraint.
 fn objects() -> String {
     format!(
         r#"WITH schema AS (
     SELECT n.oid, quote_ident(n.nspname) || '.' AS prefix,
-        '(?<![\w$"])' || regexp_replace(quote_ident(n.nspname), '([^\w])', '\\\1', 'g') || '\.' AS pattern
+        replace($$('(?:[^']|'')*'(?!::reg))|('(?!OWN)[^']*'::reg)|(')OWN([^']*'::reg)|(?<![\w$"])OWN$$, 'OWN',
+            regexp_replace(quote_ident(n.nspname), '([^\w])', '\\\1', 'g') || '\.') AS pattern
     FROM pg_catalog.pg_namespace AS n WHERE n.oid = ANY($1)
 ), relation AS (
     SELECT c.oid, c.relnamespace AS schema, c.relname::text AS name, c.relkind AS kind
@@ -179,9 +182,9 @@ fn objects() -> String {
 ), object AS (
     SELECT r.schema, r.kind, r.relation, r.name::text AS name, r.required, r.position,
         CASE WHEN strpos(r.definition, s.prefix) = 0 THEN r.definition
-            ELSE regexp_replace(r.definition, s.pattern, '', 'g') END AS definition,
+            ELSE regexp_replace(r.definition, s.pattern, '\1\2\3\4', 'g') END AS definition,
         CASE WHEN strpos(r.fallback, s.prefix) = 0 THEN r.fallback
-            ELSE regexp_replace(r.fallback, s.pattern, '', 'g') END AS fallback
+            ELSE regexp_replace(r.fallback, s.pattern, '\1\2\3\4', 'g') END AS fallback
     FROM raw AS r JOIN schema AS s ON s.oid = r.schema
 )
 "#

@@ -153,7 +153,10 @@ fn only(diagnosis: &Diagnosis, check: Check) -> Finding {
 fn assert_finding(finding: &Finding, severity: Severity, schema: Option<&str>, subject: &str) {
     let seen = (
         finding.severity,
-        finding.schema.as_ref().map(|schema| schema.as_str()),
+        finding
+            .schema
+            .as_ref()
+            .map(tenant_schemas::SchemaName::as_str),
         finding.subject.as_str(),
     );
     assert_eq!(seen, (severity, schema, subject), "{finding}");

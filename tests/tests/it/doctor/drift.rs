@@ -1,12 +1,12 @@
 //! Tenants that are not like the others.
 
-use tenant_schemas::{Check, Severity};
+use tenant_schemas::{AppScope, Check, Severity};
 
 use super::{
     assert_finding, assert_healthy, assert_says, complaints, examine, heal, heal_all, hotel_chain,
     of, only,
 };
-use crate::support::Db;
+use crate::support::{Db, sql_app};
 
 fn four() -> Db {
     let db = hotel_chain();
@@ -112,7 +112,10 @@ fn every_kind_of_difference_is_found_and_ended() {
         assert_eq!(
             (
                 finding.subject.as_str(),
-                finding.schema.as_ref().map(|name| name.as_str())
+                finding
+                    .schema
+                    .as_ref()
+                    .map(tenant_schemas::SchemaName::as_str)
             ),
             (subject, Some("hooli")),
             "{finding}"
@@ -238,6 +241,53 @@ fn names_of_schemas_make_no_difference() {
 }
 
 #[test]
+fn a_string_that_reads_like_a_schema_is_a_string() {
+    let up = "CREATE SEQUENCE odd; CREATE TABLE logins (id integer DEFAULT nextval('odd') + length('acme.com it''s acme.com'), \
+        name text DEFAULT 'acme.com' CHECK (name <> 'see acme.com'), site text DEFAULT 'me.example'); \
+        CREATE VIEW long AS SELECT nextval('odd') AS n, 'acme.com' AS a, l.name FROM logins l WHERE l.name > 'to acme.com'";
+    let db = Db::with(|builder| {
+        builder.app(super::customers()).app(sql_app(
+            "logins",
+            AppScope::Tenant,
+            &[("1_logins", up, "")],
+        ))
+    });
+    db.tenants(["acme", "me", "other", "example"]);
+    assert_healthy(&db.tenancy);
+    // Control: the sequence of another tenant is another sequence.
+    db.run("ALTER TABLE acme.logins ALTER id SET DEFAULT nextval('other.odd') + length('acme.com it''s acme.com')");
+    let finding = only(&examine(&db.tenancy), Check::Drift);
+    assert_finding(&finding, Severity::Warning, Some("acme"), "logins.id");
+    heal(&db.tenancy, &finding);
+    assert_healthy(&db.tenancy);
+}
+
+#[test]
+fn a_key_to_a_table_of_its_own_is_not_one_to_the_shared_table_of_that_name() {
+    let db = four();
+    db.run(
+        "CREATE TABLE hooli.plans (LIKE public.plans INCLUDING ALL); \
+         ALTER TABLE hooli.stays DROP CONSTRAINT stays_plan_id_fkey; \
+         ALTER TABLE hooli.stays ADD CONSTRAINT stays_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES hooli.plans",
+    );
+    let found = of(&examine(&db.tenancy), Check::Drift);
+    let key = found
+        .iter()
+        .find(|finding| finding.subject == "stays.stays_plan_id_fkey")
+        .expect("found");
+    assert_says(
+        &key.message,
+        &[
+            "REFERENCES plans(id)`, and `",
+            "REFERENCES public.plans(id)` in 3 others",
+        ],
+    );
+    heal(&db.tenancy, key);
+    db.run("DROP TABLE hooli.plans");
+    assert_healthy(&db.tenancy);
+}
+
+#[test]
 fn tenants_with_other_migrations_are_not_compared() {
     let db = hotel_chain();
     db.tenants(["acme", "globex"]);
@@ -247,11 +297,7 @@ fn tenants_with_other_migrations_are_not_compared() {
             .app(super::customers())
             .app(super::brochures())
             .app(super::suites())
-            .app(crate::support::sql_app(
-                "stars",
-                tenant_schemas::AppScope::Tenant,
-                &[("1_stars", up, "")],
-            ))
+            .app(sql_app("stars", AppScope::Tenant, &[("1_stars", up, "")]))
     });
     newer
         .migrate()
@@ -282,9 +328,9 @@ fn tenants_with_other_migrations_are_not_compared() {
 fn partitions_come_and_go() {
     let up = "CREATE TABLE logs (at date NOT NULL) PARTITION BY RANGE (at);";
     let db = Db::with(|builder| {
-        builder.app(super::customers()).app(crate::support::sql_app(
+        builder.app(super::customers()).app(sql_app(
             "logs",
-            tenant_schemas::AppScope::Tenant,
+            AppScope::Tenant,
             &[("1_logs", up, "")],
         ))
     });

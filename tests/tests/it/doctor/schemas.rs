@@ -80,6 +80,7 @@ fn a_schema_without_tenant_is_found_and_dropped_or_adopted() {
     db.tenancy
         .drop_schema_cascade(&name("acme"))
         .expect("dropped");
+    assert!(!db.schema_exists("acme") && db.schema_exists("globex"));
     client("globex")
         .adopt(&mut db.tenancy.public().expect("a connection"))
         .expect("adopted");
@@ -165,6 +166,22 @@ fn a_schema_that_was_made_again_by_hand_is_not_taken_for_the_old_one() {
         "hotels/2024-02-01-000000_rooms",
     );
     migrate(&db.tenancy);
+    assert_healthy(&db.tenancy);
+    // With its ledger, as a restore makes it, it only lacks its line.
+    db.run(
+        "DROP SCHEMA acme CASCADE; CREATE SCHEMA acme; \
+         CREATE TABLE acme.rooms (LIKE globex.rooms INCLUDING ALL); \
+         CREATE TABLE acme.__tenant_migrations (LIKE globex.__tenant_migrations INCLUDING ALL); \
+         INSERT INTO acme.__tenant_migrations SELECT * FROM globex.__tenant_migrations",
+    );
+    let finding = only(&examine(&db.tenancy), Check::StateMismatch);
+    assert_finding(&finding, Severity::Warning, Some("acme"), "acme");
+    db.tenancy
+        .migrate()
+        .verify(true)
+        .run()
+        .and_then(Report::into_result)
+        .expect("summed up");
     assert_healthy(&db.tenancy);
 }
 

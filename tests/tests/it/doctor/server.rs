@@ -6,11 +6,11 @@ use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use private_postgres::Server;
-use tenant_schemas::{Check, DeleteOptions, Lifecycle as _, Severity, Tenancy};
+use tenant_schemas::{AppScope, Check, DeleteOptions, Lifecycle as _, Report, Severity, Tenancy};
 
 use super::{assert_finding, assert_healthy, assert_says, complaints, examine, heal, of, only};
 use crate::status::statements;
-use crate::support::{Client, Db, client, customers, hotels, strings};
+use crate::support::{Client, Db, client, customers, hotels, name, sql_app, strings};
 
 fn small_server(settings: &[(&str, &str)]) -> Server {
     let builder = settings
@@ -360,11 +360,44 @@ fn c46_tenants_that_come_and_go_meanwhile_raise_no_alarm() {
 }
 
 #[test]
+fn c46_a_tenant_that_is_migrated_meanwhile_is_not_taken_for_another() {
+    const PRICE: (&str, &str, &str) = (
+        "2_price",
+        "ALTER TABLE rooms ADD COLUMN price integer",
+        "ALTER TABLE rooms DROP COLUMN price",
+    );
+    let db = Db::with(|builder| {
+        let prices = sql_app("prices", AppScope::Tenant, &[PRICE]);
+        builder.app(customers()).app(hotels()).app(prices)
+    });
+    db.tenants(["acme", "globex", "hooli", "initech", "pied"]);
+    let run = |schema: &str| db.tenancy.migrate().app("prices").schema(&name(schema));
+    for schema in ["globex", "hooli"] {
+        let report = run(schema).to_zero().run();
+        report.and_then(Report::into_result).expect("down");
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..40 {
+                let report = run("acme").redo().run();
+                report.and_then(Report::into_result).expect("down and up");
+            }
+            stop.store(true, Ordering::Release);
+        });
+        while !stop.load(Ordering::Acquire) {
+            let drift = of(&examine(&db.tenancy), Check::Drift);
+            assert!(drift.is_empty(), "{drift:#?}");
+        }
+    });
+}
+
+#[test]
 fn the_connection_is_given_back_as_it_was() {
     let db = Db::new();
     let acme = db.tenant("acme");
     let one = db.again(|builder| builder.app(customers()).app(hotels()).pool_size(1));
-    examine(&one);
+    assert_healthy(&one);
     let mut conn = one.tenant(&acme).expect("a connection");
     assert_eq!(
         strings(&mut *conn, "SELECT current_setting('search_path') AS value"),
