@@ -121,6 +121,8 @@ struct Usual<'a> {
     count: usize,
     /// One that has it so.
     reference: &'a Shape,
+    /// Its schema.
+    schema: &'a SchemaName,
 }
 
 impl<'a> Usual<'a> {
@@ -136,6 +138,7 @@ impl<'a> Usual<'a> {
                     definition,
                     count,
                     reference: own.shape,
+                    schema: own.schemas[0],
                 }),
             }
         }
@@ -179,6 +182,8 @@ impl<'a> Usual<'a> {
                     lack.sql = remedy::make(schema.as_str(), object, self.reference);
                 }
                 (Some(_), None) => findings.push(self.extra(object, schema)),
+                (Some(own), Some(usual))
+                    if own.is_like(usual, schema) || usual.is_like(own, self.schema) => {}
                 (Some(own), Some(usual)) => findings.push(self.other(object, schema, own, usual)),
             }
         }

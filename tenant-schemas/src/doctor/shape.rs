@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::name::SchemaName;
 use crate::sql;
 
 /// What a schema has. Tenants that have the same share one.
@@ -183,5 +184,50 @@ impl Definition {
             whole.push_str(" NOT NULL");
         }
         whole
+    }
+    /// Whether this is `other`, from which too much was taken away with the name of `schema`:
+    /// in tenant `rooms`, column `rooms.id` of a view reads like a table of its own.
+    pub(super) fn is_like(&self, other: &Self, schema: &SchemaName) -> bool {
+        self.required == other.required
+            && self.text == without(&other.text, schema)
+            && self.fallback == without(&other.fallback, schema)
+    }
+}
+
+/// `text` without the schema's name in front of others.
+fn without(text: &str, schema: &SchemaName) -> String {
+    let mut left = text.to_owned();
+    for prefix in [format!("{schema}."), format!("{}.", schema.quoted())] {
+        let mut parts = left.split(prefix.as_str());
+        let mut kept = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            if kept.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '"')) {
+                kept.push_str(&prefix);
+            }
+            kept.push_str(part);
+        }
+        left = kept;
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_only_taken_away_where_it_is_a_whole_one() {
+        let me: SchemaName = "me".parse().expect("a name");
+        for (text, left) in [
+            (
+                "SELECT me.id, acme.id FROM me",
+                "SELECT id, acme.id FROM me",
+            ),
+            ("me.a(me.b)", "a(b)"),
+            ("\"me\".a", "a"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(without(text, &me), left);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Tenants that are not like the others.
 
-use tenant_schemas::{AppScope, Check, Severity};
+use tenant_schemas::{AppScope, Check, Lifecycle as _, Severity};
 
 use super::{
     assert_finding, assert_healthy, assert_says, complaints, examine, heal, heal_all, hotel_chain,
     of, only,
 };
-use crate::support::{Db, sql_app};
+use crate::support::{Client, Db, name, sql_app};
 
 fn four() -> Db {
     let db = hotel_chain();
@@ -232,9 +232,43 @@ fn names_of_schemas_make_no_difference() {
             .schema_names(tenant_schemas::SchemaNamePolicy::Quoted)
     });
     // A name that ends like another, one that is a column's, one that stands in a pattern, keywords.
-    db.tenants([
+    let save = |schemas: &[&str]| {
+        for schema in schemas {
+            // Not every name of a schema can be part of a domain.
+            let domain = format!(
+                "t{}.my-domain.com",
+                db.strings("SELECT nextval('numbers')::text AS value")[0]
+            );
+            let mut tenant = Client::new(name(schema), domain).name("Any");
+            let mut conn = db.tenancy.public().expect("a connection");
+            tenant.save(&mut conn).expect("saved");
+        }
+    };
+    db.run("CREATE SEQUENCE numbers");
+    save(&[
         "me", "acme", "name", "suites", "My-Hotel", "3rooms", "select", "größe",
     ]);
+    assert_healthy(&db.tenancy);
+    // In its views, columns `s.id` and `r.name` read like tables of their own; in another's, `irs.id` does not.
+    save(&["s", "r"]);
+    for schema in ["acme", "s", "r"] {
+        db.run(&format!(
+            "CREATE VIEW \"{schema}\".bills AS SELECT irs.id, s.name FROM \"{schema}\".stays irs JOIN \"{schema}\".suites s ON s.id = irs.suite_id"
+        ));
+    }
+    let found = complaints(&examine(&db.tenancy));
+    assert_eq!(
+        found.len(),
+        3,
+        "they have a view that most have not: {found:#?}"
+    );
+    for schema in [
+        "me", "name", "suites", "My-Hotel", "3rooms", "select", "größe",
+    ] {
+        db.run(&format!(
+            "CREATE VIEW \"{schema}\".bills AS SELECT irs.id, s.name FROM \"{schema}\".stays irs JOIN \"{schema}\".suites s ON s.id = irs.suite_id"
+        ));
+    }
     assert_healthy(&db.tenancy);
     db.run("ALTER TABLE \"My-Hotel\".suites DROP COLUMN price");
     heal_all(&db.tenancy);
@@ -301,7 +335,7 @@ fn tenants_with_other_migrations_are_not_compared() {
     });
     newer
         .migrate()
-        .schema(&crate::support::name("acme"))
+        .schema(&name("acme"))
         .run()
         .and_then(tenant_schemas::Report::into_result)
         .expect("migrated");
