@@ -183,7 +183,8 @@ pub enum Error {
         reason: String,
     },
 
-    /// A migration failed and was rolled back.
+    /// A migration failed and was rolled back, unless it runs outside a transaction:
+    /// then the statements before the one that failed have been done.
     #[error("migration {app}/{version} failed in schema {schema}{}{}", Place(*.line), Hint(.source.downcast_ref()))]
     #[non_exhaustive]
     Migration {
@@ -229,7 +230,10 @@ pub enum Error {
     },
 
     /// A migration has nothing that reverts it.
-    #[error("migration {app}/{version} can't be reverted: it has no down.sql")]
+    #[error(
+        "migration {app}/{version} can't be reverted: it has no down.sql; \
+         give it one, or take it out of the ledger alone with `fake`"
+    )]
     #[non_exhaustive]
     Irreversible {
         /// The app.
@@ -249,10 +253,10 @@ pub enum Error {
         schema: SchemaName,
     },
 
-    /// Diesel's own harness recorded a version that two apps have.
+    /// Diesel's own harness recorded a version that several apps have.
     #[error(
-        "schema {schema} has version {version} recorded by Diesel, which is both in app {} and in app {}: \
-         write the ledger of one of them with `fake()` first", .apps[0], .apps[1]
+        "schema {schema} has version {version} recorded by Diesel, which is in the apps {}: \
+         say whose it is with `migrate().app(..).adopt()`", .apps.join(", ")
     )]
     #[non_exhaustive]
     AmbiguousVersion {
@@ -261,11 +265,13 @@ pub enum Error {
         /// The version.
         version: String,
         /// The apps that have it.
-        apps: [String; 2],
+        apps: Vec<String>,
     },
 
     /// The run stopped before it came to this schema.
-    #[error("schema {schema} was skipped: the run stopped after the first failure")]
+    #[error(
+        "schema {schema} was skipped: the run stopped after a failure, or its executor left it out"
+    )]
     #[non_exhaustive]
     Skipped {
         /// The schema.
@@ -285,8 +291,8 @@ pub enum Error {
         to: SchemaName,
     },
 
-    /// A listener inside the transaction failed, and everything was rolled back.
-    #[error("a listener of {event} failed for schema {schema}, nothing was changed")]
+    /// A listener inside the transaction failed, and everything in it was rolled back.
+    #[error("a listener of {event} failed for schema {schema}: its transaction was rolled back")]
     #[non_exhaustive]
     Listener {
         /// The event.
@@ -458,6 +464,12 @@ impl fmt::Display for Hint<'_> {
     }
 }
 
+/// Whether a statement used a value of an enum that its own transaction had added.
+pub(crate) fn uses_new_enum_value(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(DieselError::DatabaseError(_, information))
+        if information.message().starts_with("unsafe use of new value"))
+}
+
 /// The way out of a failure of the server, for those that have one.
 pub(crate) fn hint(error: &DieselError) -> Option<&'static str> {
     let DieselError::DatabaseError(kind, information) = error else {
@@ -478,6 +490,11 @@ pub(crate) fn hint(error: &DieselError) -> Option<&'static str> {
         )
     } else if message == DEADLOCK {
         Some("another transaction was in the way: run it again")
+    } else if uses_new_enum_value(error) {
+        Some(
+            "a value that `ALTER TYPE .. ADD VALUE` adds can be used once it is committed: \
+             use it in a later migration, and migrate without `atomic`",
+        )
     } else if message.contains("temp_file_limit") {
         Some("raise `temp_file_limit`")
     } else if message.contains("No space left on device") {

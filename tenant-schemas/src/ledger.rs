@@ -5,6 +5,8 @@
 //! transactions: it answers for a whole fleet in one statement.
 
 use std::collections::HashMap;
+use std::thread;
+use std::time::Duration;
 
 use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
@@ -13,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Result};
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
+use crate::script::Script;
 use crate::sql;
 
 /// A migration that a schema has.
@@ -25,8 +28,22 @@ pub(crate) struct Applied {
 }
 
 impl Applied {
+    /// What the ledger says once a migration is applied.
+    pub(crate) fn of(script: &Script) -> Self {
+        Self {
+            app: script.id.app.clone(),
+            version: script.id.version.clone(),
+            checksum: script.checksum.clone(),
+        }
+    }
+
     /// A migration in one line; `sql.rs` writes the same.
-    pub(crate) fn line(app: &str, version: &str, checksum: &str) -> String {
+    pub(crate) fn line(&self) -> String {
+        let Self {
+            app,
+            version,
+            checksum,
+        } = self;
         format!("{app}/{version}/{checksum}")
     }
 
@@ -145,6 +162,33 @@ pub(crate) fn fleet(
         })
         .collect())
 }
+
+/// Takes the lock of a schema, however long that takes, until the session ends or [`unlock`] gives it back.
+///
+/// It asks again and again instead of waiting in the server: a statement that
+/// waits there has a snapshot, and `CREATE INDEX CONCURRENTLY` of the session
+/// that has the lock would wait for that snapshot in turn. Nor does a
+/// `statement_timeout` end the waiting.
+pub(crate) fn lock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    let key = lock_key(schema);
+    let mut pause = SHORTEST_PAUSE;
+    while !sql::try_lock(conn, key)? {
+        if pause == SHORTEST_PAUSE {
+            log::info!("schema {schema} is being worked on by another session: waiting for it");
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Ok(())
+}
+
+/// Gives the lock of a schema back.
+pub(crate) fn unlock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    sql::unlock(conn, lock_key(schema))
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// The key of the advisory lock that belongs to a schema.
 pub(crate) fn lock_key(schema: &SchemaName) -> i64 {

@@ -476,6 +476,7 @@ impl Work {
         self.saved.applied = done.applied;
         let synced = happened(tenant, What::PostSchemaSync);
         if unfinished {
+            job.resumed = Some(self.saved.applied.clone());
             self.rest = Some(job);
             self.events.push(synced);
         } else {

@@ -57,13 +57,17 @@ impl Registry {
         })
     }
 
-    /// The fingerprint of a schema of this kind that has exactly what this program knows.
-    pub(crate) fn fingerprint(&self, kind: &Kind) -> String {
-        let mut lines: Vec<String> = self
-            .apps_of(kind)
+    /// The ledger of a schema of this kind that has exactly what this program knows.
+    pub(crate) fn all_applied(&self, kind: &Kind) -> Vec<Applied> {
+        self.apps_of(kind)
             .flat_map(|loaded| &loaded.scripts)
-            .map(|script| Applied::line(&script.id.app, &script.id.version, &script.checksum))
-            .collect();
+            .map(Applied::of)
+            .collect()
+    }
+
+    /// The fingerprint of that ledger.
+    pub(crate) fn fingerprint(&self, kind: &Kind) -> String {
+        let mut lines: Vec<String> = self.all_applied(kind).iter().map(Applied::line).collect();
         lines.sort_unstable();
         hex(&Sha256::digest(lines.join("\n").as_bytes()))
     }

@@ -3,6 +3,8 @@
 //! A project's own migrations may have made the indexes already; what is
 //! missing is made after the shared migrations.
 
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
@@ -67,9 +69,21 @@ fn unique(
                 "no shared app has a migration that creates table {quoted}: give the builder the app that does"
             )],
         }),
-        Err(error) => Err(Error::database(
-            format!("making column {column} of {quoted} unique"),
-            error,
-        )),
+        Err(error) => {
+            let duplicated = match &error {
+                DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
+                    let detail = information
+                        .details()
+                        .unwrap_or_default()
+                        .trim_end_matches('.');
+                    format!(
+                        " ({detail}: each of its rows needs a value of its own, change those and migrate again)"
+                    )
+                }
+                _ => String::new(),
+            };
+            let doing = format!("making column {column} of {quoted} unique{duplicated}");
+            Err(Error::database(doing, error))
+        }
     }
 }

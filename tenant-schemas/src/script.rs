@@ -8,6 +8,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use diesel::connection::{BoxableConnection, SimpleConnection};
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::app::{App, Source};
 use crate::error::{Error, Result, chain};
+use crate::event::panic_message;
 use crate::statement::{self, Control};
 
 type Migrations = Arc<dyn MigrationSource<Pg> + Send + Sync>;
@@ -50,6 +52,8 @@ pub(crate) struct Script {
     pub(crate) up: Body,
     /// `None` if the migration can't be reverted.
     pub(crate) down: Option<Body>,
+    /// The migration changes settings of the session, which last beyond it.
+    pub(crate) changes_session: bool,
 }
 
 /// What a migration does, in one direction.
@@ -93,18 +97,22 @@ impl Script {
     }
 
     fn read(app: &App, migration: &dyn Migration<Pg>, source: &Migrations) -> Result<Self> {
-        let mut up = Recorder::default();
-        let ran = migration.run(&mut up);
+        let (up, ran) = record(|up| migration.run(up));
         if up.is_rust() {
             return Ok(Self::rust(app, migration, source));
         }
-        ran.map_err(|error| unusable(app, chain(&*error)))?;
-        let mut down = Recorder::default();
-        let reverted = migration.revert(&mut down);
+        ran.map_err(|reason| unusable(app, format!("{}: {reason}", migration.name())))?;
+        let (down, reverted) = record(|down| migration.revert(down));
+        let down = if down.is_rust() {
+            Some(Body::Rust(Arc::clone(source)))
+        } else {
+            reverted.is_ok().then(|| Body::Sql(down.sql()))
+        };
         let script = Self {
             checksum: checksum(&up.sql()),
+            changes_session: statement::changes_session(&up.sql()),
             up: Body::Sql(up.sql()),
-            down: reverted.is_ok().then(|| Body::Sql(down.sql())),
+            down,
             ..Self::rust(app, migration, source)
         };
         if script.transactional {
@@ -124,7 +132,13 @@ impl Script {
             transactional: migration.metadata().run_in_transaction(),
             up: Body::Rust(Arc::clone(source)),
             down: Some(Body::Rust(Arc::clone(source))),
+            changes_session: false,
         }
+    }
+
+    /// Whether the migration itself has `ALTER TYPE .. ADD VALUE`.
+    pub(crate) fn adds_enum_value(&self) -> bool {
+        matches!(&self.up, Body::Sql(sql) if sql.to_ascii_lowercase().contains("add value"))
     }
 
     fn refuse_transaction_control(&self, app: &App) -> Result<()> {
@@ -183,6 +197,20 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Takes down what a migration sends, and how it ends.
+///
+/// One that is written in Rust may well panic when its connection is not the one it expects.
+fn record(
+    f: impl FnOnce(&mut Recorder) -> diesel::migration::Result<()>,
+) -> (Recorder, std::result::Result<(), String>) {
+    let mut recorder = Recorder::default();
+    let ran = match catch_unwind(AssertUnwindSafe(|| f(&mut recorder))) {
+        Ok(ran) => ran.map_err(|error| chain(&*error)),
+        Err(panic) => Err(panic_message(&*panic)),
+    };
+    (recorder, ran)
 }
 
 /// Takes down the SQL that a migration sends, without running it.

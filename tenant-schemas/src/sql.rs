@@ -9,7 +9,7 @@ use diesel::dsl::exists;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Bool, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
 use crate::name::SchemaName;
 use crate::path::SearchPath;
@@ -97,7 +97,14 @@ fn within(schema: &SchemaName, table: &str) -> String {
 
 /// What there is of ours, and of Diesel's, before a schema is migrated.
 #[derive(Debug, Clone, Copy, QueryableByName)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that is there or not"
+)]
 pub(crate) struct Bookkeeping {
+    /// There is such a schema.
+    #[diesel(sql_type = Bool)]
+    pub(crate) schema: bool,
     /// The schema has a ledger.
     #[diesel(sql_type = Bool)]
     pub(crate) ledger: bool,
@@ -116,13 +123,15 @@ pub(crate) fn bookkeeping(
     public: &SchemaName,
 ) -> QueryResult<Bookkeeping> {
     diesel::sql_query(
-        "SELECT pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $4) AS schema, \
+         pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
          pg_catalog.to_regclass($2) IS NOT NULL AS diesel, \
          pg_catalog.to_regclass($3) IS NOT NULL AS state",
     )
     .bind::<Text, _>(within(schema, LEDGER))
     .bind::<Text, _>(within(schema, DIESEL_LEDGER))
     .bind::<Text, _>(within(public, STATE))
+    .bind::<Text, _>(schema.as_str())
     .get_result(conn)
 }
 
@@ -153,6 +162,15 @@ pub(crate) fn record(schema: &SchemaName, id: &MigrationId, checksum: &str) -> S
         literal(&id.version),
         literal(&id.name),
         literal(checksum),
+    )
+}
+
+/// Takes a version out of the record of Diesel's own harness.
+pub(crate) fn erase_from_diesel(schema: &SchemaName, id: &MigrationId) -> String {
+    format!(
+        "DELETE FROM {} WHERE version = {}",
+        within(schema, DIESEL_LEDGER),
+        literal(&id.version),
     )
 }
 
@@ -288,9 +306,17 @@ pub(crate) fn existing_schemas(
         .load(conn)
 }
 
-/// Takes the lock of a schema, until the session ends or [`unlock`] gives it back.
-pub(crate) fn lock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
-    conn.batch_execute(&format!("SELECT pg_catalog.pg_advisory_lock({key})"))
+/// Takes the lock of a schema if it is free, until the session ends or [`unlock`] gives it back.
+pub(crate) fn try_lock(conn: &mut PgConnection, key: i64) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        locked: bool,
+    }
+    let row: Row = diesel::sql_query("SELECT pg_catalog.pg_try_advisory_lock($1) AS locked")
+        .bind::<BigInt, _>(key)
+        .get_result(conn)?;
+    Ok(row.locked)
 }
 
 /// Takes the lock of a schema until the transaction ends.

@@ -118,6 +118,22 @@ fn is_any(word: &str, expected: &[&str]) -> bool {
     expected.iter().any(|expected| is(word, expected))
 }
 
+/// Whether `sql` changes a setting of the session, other than until its transaction ends.
+pub(crate) fn changes_session(sql: &str) -> bool {
+    let sets = |words: Vec<&str>| match words.as_slice() {
+        [first, ..] if is(first, "reset") || is(first, "discard") => true,
+        [first, second, ..] if is(first, "set") => ["local", "transaction", "constraints"]
+            .iter()
+            .all(|word| !is(second, word)),
+        _ => false,
+    };
+    Statements::new(sql).any(sets)
+        || sql
+            .as_bytes()
+            .windows("set_config".len())
+            .any(|window| window.eq_ignore_ascii_case(b"set_config"))
+}
+
 fn is(word: &str, expected: &str) -> bool {
     word.eq_ignore_ascii_case(expected)
 }
@@ -380,6 +396,29 @@ mod tests {
         }
         for sql in ["DEALLOCATE q", "SELECT 1; discard all"] {
             assert!(Effects::of(sql).drops_prepared, "{sql}");
+        }
+    }
+
+    #[test]
+    fn settings_of_the_session_are_told_from_those_of_a_transaction() {
+        for (sql, expected) in [
+            ("SET statement_timeout = 0", true),
+            (
+                "-- a dump\nSELECT pg_catalog.set_config('search_path', '', false);",
+                true,
+            ),
+            ("SELECT 1; RESET ALL", true),
+            (
+                "SET LOCAL work_mem = '1GB'; SET CONSTRAINTS ALL DEFERRED",
+                false,
+            ),
+            ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", false),
+            (
+                "UPDATE rooms SET name = ''; ALTER TABLE rooms ALTER name SET NOT NULL",
+                false,
+            ),
+        ] {
+            assert_eq!(changes_session(sql), expected, "{sql}");
         }
     }
 

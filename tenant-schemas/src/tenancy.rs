@@ -10,7 +10,7 @@ use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result};
 use crate::event::{Happened, What, panic_message};
 use crate::ledger::Known;
-use crate::migrate::{Failures, Migrate, emit};
+use crate::migrate::{Failures, Migrate, emit, locked};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::pool::{PooledConnection, TenantPool};
@@ -174,13 +174,7 @@ impl<T: TenantModel> Tenancy<T> {
     pub fn drop_schema_cascade(&self, schema: &SchemaName) -> Result<()> {
         self.registry.refuse_protected(schema, "dropped")?;
         let mut conn = self.public()?;
-        let key = ledger::lock_key(schema);
-        let failed = |error| Error::database(format!("dropping schema {schema}"), error);
-        conn.own(|inner| sql::lock(inner, key)).map_err(failed)?;
-        let dropped = self.drop_locked(schema, &mut conn);
-        if conn.own(|inner| sql::unlock(inner, key)).is_err() {
-            conn.condemn();
-        }
+        let dropped = locked(&mut conn, schema, |conn| self.drop_locked(schema, conn));
         self.registry.policy.bump_generation();
         dropped
     }

@@ -6,7 +6,9 @@ use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::registry::Kind;
 use crate::script::MigrationId;
+use crate::sql;
 
+use super::adopt;
 use super::plan::plan;
 use super::run::changed;
 use super::{Job, Migrate};
@@ -43,6 +45,8 @@ pub struct ListedMigration {
 pub struct PlannedSchema {
     /// The schema.
     pub schema: SchemaName,
+    /// Whether the schema exists; if not, nothing can run in it.
+    pub exists: bool,
     /// The migrations, in the order in which they would run.
     pub steps: Vec<PlannedMigration>,
 }
@@ -134,19 +138,22 @@ impl<T: TenantModel> Migrate<'_, T> {
 
     /// Works out what would run in each schema, as [`run`](Self::run) would. Changes nothing.
     ///
-    /// Schemas in which nothing would run are left out.
+    /// Schemas in which nothing would run are left out, but for those that do not exist.
     ///
     /// # Errors
     ///
-    /// No connection, no such app or version, or a schema that does not exist.
+    /// No connection, or no such app or version.
     pub fn plan(self) -> Result<Vec<PlannedSchema>> {
         self.check_selection()?;
         let mut planned = Vec::new();
         for found in self.find()? {
             let Some(applied) = &found.applied else {
-                return Err(Error::NoSuchSchema {
+                planned.push(PlannedSchema {
                     schema: found.job.schema,
+                    exists: false,
+                    steps: Vec::new(),
                 });
+                continue;
             };
             planned.extend(self.planned(&found.job, applied)?);
         }
@@ -188,6 +195,7 @@ impl<T: TenantModel> Migrate<'_, T> {
             .collect();
         Ok((!steps.is_empty()).then(|| PlannedSchema {
             schema: job.schema.clone(),
+            exists: true,
             steps,
         }))
     }
@@ -225,27 +233,24 @@ impl<T: TenantModel> Migrate<'_, T> {
         let registry = self.registry();
         let applied = match known {
             Known::Missing => None,
-            Known::Current if !self.verify => Some(
-                registry
-                    .apps_of(&job.kind)
-                    .flat_map(|app| &app.scripts)
-                    .map(|script| Applied {
-                        app: script.id.app.clone(),
-                        version: script.id.version.clone(),
-                        checksum: script.checksum.clone(),
-                    })
-                    .collect(),
-            ),
+            Known::Current if !self.verify => Some(registry.all_applied(&job.kind)),
             Known::Applied(applied) if !self.verify => Some(applied),
             _ => {
                 let mut conn = self.tenancy.public()?;
-                let (_, applied) = conn
-                    .own(|inner| ledger::read(inner, &job.schema, registry.public()))
-                    .map_err(|error| {
-                        let doing = format!("reading the ledger of schema {}", job.schema);
-                        Error::database(doing, error)
-                    })?;
-                Some(applied)
+                let read = |inner: &mut _| ledger::read(inner, &job.schema, registry.public());
+                let (bookkeeping, mut applied) = conn.own(read).map_err(|error| {
+                    let doing = format!("reading the ledger of schema {}", job.schema);
+                    Error::database(doing, error)
+                })?;
+                if self.adopt && bookkeeping.diesel {
+                    let versions = conn
+                        .own(|inner| sql::diesel_ledger(inner, &job.schema))
+                        .map_err(|error| Error::database("reading the record of Diesel", error))?;
+                    let claims = adopt::claims(registry, &job, &versions, &applied);
+                    let adopted = adopt::settle(&job, claims)?;
+                    applied.extend(adopted.into_iter().map(Applied::of));
+                }
+                bookkeeping.schema.then_some(applied)
             }
         };
         Ok(Found { job, applied })

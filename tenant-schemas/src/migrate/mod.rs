@@ -1,7 +1,9 @@
 //! [`Migrate`]: bringing the shared schema and the fleet up to date.
 
+mod adopt;
 mod execute;
 mod list;
+mod message;
 mod plan;
 mod run;
 
@@ -30,7 +32,7 @@ use self::plan::{Selection, Target};
 pub use self::execute::{Executor, Parallel, Sequential};
 pub use self::list::{ListedMigration, ListedSchema, Pending, PlannedMigration, PlannedSchema};
 pub use self::run::Migrated;
-pub(crate) use self::run::{Failures, Job, emit, lock};
+pub(crate) use self::run::{Failures, Job, emit, lock, locked};
 
 /// A run over the shared schema and the fleet, put together and then started.
 ///
@@ -227,6 +229,16 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
 
     fn check_selection(&self) -> Result<()> {
         let registry = self.registry();
+        if !self.only.is_empty() && !self.wants_shared() && !self.wants_tenants() {
+            let part = if self.shared { "shared()" } else { "tenants()" };
+            let schemas: Vec<&str> = self.only.iter().map(SchemaName::as_str).collect();
+            return Err(Error::Config {
+                problems: vec![format!(
+                    "`{part}` leaves out `schema(..)` of {}: use one of the two",
+                    schemas.join(", ")
+                )],
+            });
+        }
         let Some(label) = &self.selection.app else {
             if self.selection.target == Target::Latest {
                 return Ok(());
@@ -268,7 +280,11 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
         let whole = self.selection == Selection::default() && !self.fake;
         if whole && result.is_ok() {
             let mut conn = self.tenancy.public()?;
-            if let Err(error) = rules::enforce(&mut conn, self.registry()) {
+            // Two runs at once would make each index twice.
+            let enforced = locked(&mut conn, &public, |conn| {
+                rules::enforce(conn, self.registry())
+            });
+            if let Err(error) = enforced {
                 result = Err(error);
             }
         }
@@ -335,27 +351,25 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     fn run_tenants(&self) -> Result<Vec<Outcome<Migrated>>> {
         let jobs = self.tenant_jobs()?;
         let known = self.known(&jobs)?;
-        let skip_current = self.selection.target == Target::Latest && !self.verify;
-        let results: Vec<Mutex<Option<Result<Migrated>>>> = known
-            .iter()
-            .map(|known| {
-                let current = skip_current && *known == Known::Current;
-                Mutex::new(current.then(|| Ok(Migrated::default())))
-            })
-            .collect();
-        let open: Vec<usize> = (0..jobs.len())
-            .filter(|number| slot(&results[*number]).is_none())
-            .collect();
+        let mut results: Vec<Mutex<Option<Result<Migrated>>>> = Vec::with_capacity(jobs.len());
+        let mut open = Vec::new();
+        for (number, (job, known)) in jobs.iter().zip(&known).enumerate() {
+            let done = self.done_already(job, known)?;
+            if done.is_none() {
+                open.push((number, AtomicBool::new(false)));
+            }
+            results.push(Mutex::new(done.map(Ok)));
+        }
         let stop = AtomicBool::new(false);
         self.executor.execute(open.len(), &|number| {
-            let Some(number) = open.get(number).copied() else {
+            let Some((number, started)) = open.get(number) else {
                 return;
             };
-            if stop.load(Ordering::Relaxed) || slot(&results[number]).is_some() {
+            if stop.load(Ordering::Relaxed) || started.swap(true, Ordering::Relaxed) {
                 return;
             }
-            let job = &jobs[number];
-            let result = if known[number] == Known::Missing {
+            let job = &jobs[*number];
+            let result = if known[*number] == Known::Missing {
                 Err(Error::NoSuchSchema {
                     schema: job.schema.clone(),
                 })
@@ -365,7 +379,7 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
             if result.is_err() && self.fail_fast {
                 stop.store(true, Ordering::Relaxed);
             }
-            *slot(&results[number]) = Some(result);
+            *slot(&results[*number]) = Some(result);
         });
         Ok(jobs
             .into_iter()
@@ -382,6 +396,25 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
                 Outcome::new(job.schema, result)
             })
             .collect())
+    }
+
+    /// What there is to report of a job that has nothing to do, as far as is known.
+    fn done_already(&self, job: &Job, known: &Known) -> Result<Option<Migrated>> {
+        let registry = self.registry();
+        let applied = match known {
+            _ if self.verify => return Ok(None),
+            Known::Current => registry.all_applied(&job.kind),
+            Known::Applied(applied) => applied.clone(),
+            Known::Missing | Known::Nothing => return Ok(None),
+        };
+        let steps = plan::plan(registry, &job.kind, &applied, &self.selection)?;
+        if !steps.is_empty() || self.adopt {
+            return Ok(None);
+        }
+        Ok(Some(Migrated {
+            changed: run::note_changed(registry, job, &applied),
+            ..Migrated::default()
+        }))
     }
 
     fn skipped_tenants(&self) -> Vec<Outcome<Migrated>> {

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ledger::Applied;
 use crate::registry::{Kind, LoadedApp, Registry};
-use crate::script::{MigrationId, Script};
+use crate::script::{Body, MigrationId, Script};
 
 /// How far to go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +38,22 @@ impl Step<'_> {
     pub(crate) fn id(&self) -> &MigrationId {
         &self.script.id
     }
+
+    /// What the step runs.
+    pub(crate) fn body(&self) -> Result<Body> {
+        if !self.reverted {
+            return Ok(self.script.up.clone());
+        }
+        self.script.down.clone().ok_or_else(|| Error::Irreversible {
+            app: self.id().app.clone(),
+            version: self.id().name.clone(),
+        })
+    }
+}
+
+/// Fails if a step can't be done, before the first one is.
+pub(crate) fn refuse_irreversible(steps: &[Step<'_>]) -> Result<()> {
+    steps.iter().try_for_each(|step| step.body().map(drop))
 }
 
 /// What has to run in a schema of this kind that has `applied`.
@@ -116,7 +132,7 @@ pub(crate) fn find_version(app: &LoadedApp, wanted: &str) -> Result<usize> {
         script.id.name.starts_with(wanted) || script.id.version.starts_with(&plain)
     });
     match (beginning.next(), beginning.next()) {
-        (Some((position, _)), None) if !wanted.is_empty() => Ok(position),
+        (Some((position, _)), None) if !plain.is_empty() => Ok(position),
         _ => Err(Error::UnknownVersion {
             app: app.app.label().to_owned(),
             version: wanted.to_owned(),

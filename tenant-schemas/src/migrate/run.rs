@@ -6,19 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
-use diesel::result::Error as DieselError;
+use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::connection::{Scope, TenantConnection};
-use crate::error::{BoxError, Error, Result};
+use crate::error::{Error, Result, uses_new_enum_value};
 use crate::event::{Happened, ListenerFailure, What};
 use crate::ledger::{self, Applied};
 use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::registry::{Kind, Registry};
-use crate::script::{self, Body, MigrationId};
+use crate::script::{self, Body, MigrationId, Script};
 use crate::{sql, statement};
 
-use super::plan::{Selection, Step, plan};
+use super::adopt;
+use super::message::{Message, failed, line_of, position};
+use super::plan::{Selection, Step, plan, refuse_irreversible};
 
 /// What was done in one schema.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,17 +57,21 @@ pub(crate) struct Job {
     pub(crate) atomic: bool,
     /// Take over what Diesel's own harness has recorded.
     pub(crate) adopt: bool,
+    /// What was applied before, if this is the rest of a job that was announced then.
+    pub(crate) resumed: Option<Vec<MigrationId>>,
 }
 
 /// Failures of listeners, gathered while the work goes on.
 pub(crate) type Failures = Arc<Mutex<Vec<ListenerFailure>>>;
 
 /// A job at work.
-pub(crate) struct Run<'a> {
-    registry: &'a Arc<Registry>,
-    job: &'a Job,
+pub(super) struct Run<'a> {
+    pub(super) registry: &'a Arc<Registry>,
+    pub(super) job: &'a Job,
     done: Migrated,
     failures: Failures,
+    /// The schema has the table of Diesel's own harness.
+    diesel: bool,
 }
 
 impl Job {
@@ -78,6 +84,7 @@ impl Job {
             fake: false,
             atomic: false,
             adopt: false,
+            resumed: None,
         }
     }
 
@@ -87,14 +94,7 @@ impl Job {
         conn: &mut TenantConnection,
         registry: &Arc<Registry>,
     ) -> Result<Migrated> {
-        let key = ledger::lock_key(&self.schema);
-        conn.own(|inner| sql::lock(inner, key))
-            .map_err(|error| self.database("taking the lock", error))?;
-        let result = self.run_locked(conn, registry);
-        if conn.own(|inner| sql::unlock(inner, key)).is_err() {
-            conn.condemn();
-        }
-        result
+        locked(conn, &self.schema, |conn| self.run_locked(conn, registry))
     }
 
     fn run_locked(
@@ -105,15 +105,22 @@ impl Job {
         let mut run = Run::new(registry, self);
         let applied = run.prepare(conn)?;
         let steps = plan(registry, &self.kind, &applied, &self.selection)?;
-        run.note_changed(&applied);
+        if !self.fake {
+            refuse_irreversible(&steps)?;
+        }
+        run.done.changed = note_changed(registry, self, &applied);
         if steps.is_empty() {
             run.write_state(conn)?;
         } else {
-            run.announce(conn, &steps)?;
+            if self.resumed.is_none() {
+                run.announce(conn, &steps)?;
+            }
             let result = run.steps(conn, &steps);
             // Whatever was applied, plans may be stuck on what was there before.
             registry.policy.bump_generation();
             result?;
+        }
+        if self.resumed.is_some() || !steps.is_empty() {
             run.conclude(conn)?;
         }
         Ok(run.finish())
@@ -121,7 +128,8 @@ impl Job {
 
     /// Runs the job in the transaction that is open.
     ///
-    /// Returns what was done, and whether migrations are left that can't run in a transaction.
+    /// Returns what was done, and whether migrations are left that can't run in this
+    /// transaction. Then [`Event::PostMigrate`](crate::Event::PostMigrate) is left as well.
     /// Listeners that fail after the commit, when this is long over, are added to `failures`.
     pub(crate) fn run_in_transaction(
         &self,
@@ -133,24 +141,45 @@ impl Job {
         run.failures = Arc::clone(failures);
         let applied = run.prepare(conn)?;
         let steps = plan(registry, &self.kind, &applied, &self.selection)?;
-        let now = steps
+        let transactional = steps
             .iter()
             .position(|step| !step.script.transactional && !self.fake)
             .unwrap_or(steps.len());
+        if steps.is_empty() {
+            run.write_state(conn)?;
+            return Ok((run.done, false));
+        }
+        run.announce(conn, &steps)?;
+        let now = run.as_far_as_possible(conn, &steps[..transactional])?;
         if now == 0 {
             run.write_state(conn)?;
-        } else {
-            run.announce(conn, &steps[..now])?;
-            run.in_one_transaction(conn, &steps[..now])?;
-            registry.bump_after_commit(conn);
+        }
+        registry.bump_after_commit(conn);
+        let unfinished = now < steps.len();
+        if !unfinished {
             run.conclude(conn)?;
         }
-        Ok((run.done, now < steps.len()))
+        Ok((run.done, unfinished))
     }
 
     fn database(&self, doing: &str, error: DieselError) -> Error {
         Error::database(format!("{doing} of schema {}", self.schema), error)
     }
+}
+
+/// Runs `f` while the connection has the lock of a schema.
+pub(crate) fn locked<R>(
+    conn: &mut TenantConnection,
+    schema: &SchemaName,
+    f: impl FnOnce(&mut TenantConnection) -> Result<R>,
+) -> Result<R> {
+    conn.own(|inner| ledger::lock(inner, schema))
+        .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
+    let result = f(conn);
+    if conn.own(|inner| ledger::unlock(inner, schema)).is_err() {
+        conn.condemn();
+    }
+    result
 }
 
 impl<'a> Run<'a> {
@@ -160,7 +189,12 @@ impl<'a> Run<'a> {
             job,
             done: Migrated::default(),
             failures: Arc::default(),
+            diesel: false,
         }
+    }
+
+    pub(super) fn has_diesel_ledger(&self) -> bool {
+        self.diesel
     }
 
     /// Makes sure that the bookkeeping is there, and reads the ledger.
@@ -170,42 +204,68 @@ impl<'a> Run<'a> {
         let (bookkeeping, mut applied) = conn
             .own(|inner| ledger::read(inner, &job.schema, public))
             .map_err(|error| job.database("reading the ledger", error))?;
-        let take_over = bookkeeping.diesel && !bookkeeping.ledger;
-        if take_over && !job.adopt && !job.fake {
-            return Err(Error::NeedsAdoption {
+        if !bookkeeping.schema {
+            // It was there when the connection turned to it.
+            return Err(Error::NoSuchSchema {
                 schema: job.schema.clone(),
             });
         }
-        if !bookkeeping.ledger || !bookkeeping.state {
+        self.diesel = bookkeeping.diesel;
+        let adopted = self.adopted(conn, bookkeeping.ledger, &applied)?;
+        if !bookkeeping.ledger || !bookkeeping.state || !adopted.is_empty() {
             conn.own(|inner| {
                 inner.transaction(|inner| {
                     if !bookkeeping.state {
+                        // Not the lock of the public schema: a run may have that one now.
                         sql::lock_in_transaction(inner, ledger::lock_key(public).wrapping_add(1))?;
                         inner.batch_execute(&sql::create_state(public))?;
                     }
-                    inner.batch_execute(&sql::create_ledger(&job.schema))?;
-                    if take_over && job.adopt {
-                        applied = adopt(inner, registry, job)?;
+                    if !bookkeeping.ledger {
+                        inner.batch_execute(&sql::create_ledger(&job.schema))?;
                     }
-                    Ok::<(), Error>(())
+                    for script in &adopted {
+                        inner.batch_execute(&sql::record(
+                            &job.schema,
+                            &script.id,
+                            &script.checksum,
+                        ))?;
+                    }
+                    QueryResult::Ok(())
                 })
             })
-            .map_err(|error| match error {
-                Error::Database { source, .. } => job.database("creating the ledger", source),
-                error => error,
-            })?;
+            .map_err(|error| job.database("creating the ledger", error))?;
         }
+        applied.extend(adopted.into_iter().map(Applied::of));
         Ok(applied)
     }
 
-    fn note_changed(&mut self, applied: &[Applied]) {
-        self.done.changed = changed(self.registry, &self.job.kind, applied);
-        for id in &self.done.changed {
-            log::warn!(
-                "migration {id} was applied to schema {} with another text than it has now",
-                self.job.schema
-            );
+    /// The migrations that are taken over from Diesel's own harness.
+    ///
+    /// Something to take over that nobody said may be is an error: its
+    /// migrations would run again.
+    fn adopted(
+        &self,
+        conn: &mut TenantConnection,
+        has_ledger: bool,
+        applied: &[Applied],
+    ) -> Result<Vec<&'a Script>> {
+        let job = self.job;
+        if !self.diesel || (job.fake && !job.adopt) {
+            return Ok(Vec::new());
         }
+        let versions = conn
+            .own(|inner| sql::diesel_ledger(inner, &job.schema))
+            .map_err(|error| job.database("reading the record of Diesel", error))?;
+        let claims = adopt::claims(self.registry, job, &versions, applied);
+        if job.adopt {
+            return adopt::settle(job, claims);
+        }
+        if claims.is_empty() && (has_ledger || versions.is_empty()) {
+            return Ok(Vec::new());
+        }
+        Err(Error::NeedsAdoption {
+            schema: job.schema.clone(),
+        })
     }
 
     fn announce(&mut self, conn: &mut TenantConnection, steps: &[Step<'_>]) -> Result<()> {
@@ -214,8 +274,44 @@ impl<'a> Run<'a> {
     }
 
     fn conclude(&mut self, conn: &mut TenantConnection) -> Result<()> {
-        let applied = self.done.applied.clone();
+        let mut applied = self.job.resumed.clone().unwrap_or_default();
+        applied.extend_from_slice(&self.done.applied);
         self.emit(conn, What::PostMigrate(applied))
+    }
+
+    /// Runs as many of these steps as one transaction can, in the one that is open.
+    ///
+    /// A value that `ALTER TYPE .. ADD VALUE` adds can't be used before the
+    /// commit: the migration that does, and those behind it, are left.
+    fn as_far_as_possible(
+        &mut self,
+        conn: &mut TenantConnection,
+        steps: &[Step<'_>],
+    ) -> Result<usize> {
+        let error = match conn.transaction(|conn| self.in_one_transaction(conn, steps)) {
+            Ok(()) => return Ok(steps.len()),
+            Err(error) => error,
+        };
+        let stuck = if let Error::Migration {
+            app,
+            version,
+            source,
+            ..
+        } = &error
+            && uses_new_enum_value(&**source)
+        {
+            steps
+                .iter()
+                .position(|step| step.id().app == *app && step.id().name == *version)
+        } else {
+            None
+        };
+        match stuck {
+            Some(stuck) if stuck > 0 && !steps[stuck].script.adds_enum_value() => {
+                self.as_far_as_possible(conn, &steps[..stuck])
+            }
+            _ => Err(error),
+        }
     }
 
     fn steps(&mut self, conn: &mut TenantConnection, steps: &[Step<'_>]) -> Result<()> {
@@ -263,7 +359,7 @@ impl<'a> Run<'a> {
             }
         })?;
         for step in steps {
-            self.note_done(step);
+            self.note_done(conn, step);
         }
         Ok(())
     }
@@ -296,7 +392,7 @@ impl<'a> Run<'a> {
     /// Whether two steps fit into one message.
     fn goes_with(&self, first: &Step<'_>, step: &Step<'_>) -> bool {
         let is_sql =
-            |step: &Step<'_>| self.job.fake || matches!(body(step), Ok(Body::Sql(_)) | Err(_));
+            |step: &Step<'_>| self.job.fake || matches!(step.body(), Ok(Body::Sql(_)) | Err(_));
         is_sql(first)
             && is_sql(step)
             && first.app.app.can_see_shared() == step.app.app.can_see_shared()
@@ -306,22 +402,23 @@ impl<'a> Run<'a> {
     fn group(&self, conn: &mut TenantConnection, steps: &[Step<'_>]) -> Result<()> {
         if let [step] = steps
             && !self.job.fake
-            && let Body::Rust(source) = body(step)?
+            && let Body::Rust(source) = step.body()?
         {
             self.rust(conn, step, &source)?;
             return self.batch(conn, &Message::bookkeeping(self, step));
         }
         let mut message = Message::guarded(&self.job.schema);
         for step in steps {
-            message.push(self, step)?;
+            message.push(self, step, &self.migration_scope(step).path)?;
         }
         message.end(self);
         if steps.len() == 1 {
             return self.batch(conn, &message);
         }
-        // Some failures come without a position: run one by one then, to name the migration.
+        // Where the database stopped need not be in the migration that is to blame:
+        // run them one by one then, to name it.
         match conn.transaction(|conn| self.batch(conn, &message)) {
-            Err(Error::Migration { line: None, .. }) => {
+            Err(Error::Migration { .. }) => {
                 for step in steps {
                     self.group(conn, std::slice::from_ref(step))?;
                 }
@@ -332,7 +429,7 @@ impl<'a> Run<'a> {
     }
 
     fn batch(&self, conn: &mut TenantConnection, message: &Message<'_>) -> Result<()> {
-        conn.batch_execute(&message.text)
+        conn.batch_execute(message.text())
             .map_err(|error| message.explain(&self.job.schema, error))
     }
 
@@ -358,12 +455,13 @@ impl<'a> Run<'a> {
     fn without_transaction(&mut self, conn: &mut TenantConnection, step: Step<'_>) -> Result<()> {
         let scope = self.migration_scope(&step);
         conn.lend(scope, |conn| {
-            match body(&step)? {
+            match step.body()? {
                 Body::Rust(source) => self.rust(conn, &step, &source)?,
                 Body::Sql(text) => {
                     for part in statement::split(&text) {
                         conn.batch_execute(part.text).map_err(|error| {
-                            let line = line_of(&text, part.start + position(&error, part.text));
+                            let within = position(&error).unwrap_or_default();
+                            let line = line_of(&text, part.start + within);
                             failed(&self.job.schema, step.id(), Some(line), error.into())
                         })?;
                     }
@@ -378,11 +476,15 @@ impl<'a> Run<'a> {
                 reverted: step.reverted,
             },
         )?;
-        self.note_done(&step);
+        self.note_done(conn, &step);
         Ok(())
     }
 
-    fn note_done(&mut self, step: &Step<'_>) {
+    fn note_done(&mut self, conn: &mut TenantConnection, step: &Step<'_>) {
+        if step.script.changes_session {
+            // Its settings are not for the next user of the connection.
+            conn.condemn();
+        }
         let done = if step.reverted {
             &mut self.done.reverted
         } else {
@@ -467,6 +569,22 @@ pub(crate) fn lock(failures: &Failures) -> std::sync::MutexGuard<'_, Vec<Listene
     failures.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Finds the applied migrations whose text is another now, and says so in the log.
+pub(super) fn note_changed(
+    registry: &Registry,
+    job: &Job,
+    applied: &[Applied],
+) -> Vec<MigrationId> {
+    let changed = changed(registry, &job.kind, applied);
+    for id in &changed {
+        log::warn!(
+            "migration {id} was applied to schema {} with another text than it has now",
+            job.schema
+        );
+    }
+    changed
+}
+
 /// The applied migrations of a schema whose text is another now.
 pub(crate) fn changed(registry: &Registry, kind: &Kind, applied: &[Applied]) -> Vec<MigrationId> {
     registry
@@ -482,162 +600,3 @@ pub(crate) fn changed(registry: &Registry, kind: &Kind, applied: &[Applied]) -> 
         .map(|script| script.id.clone())
         .collect()
 }
-
-/// Writes what Diesel's own harness has applied into the new ledger.
-fn adopt(conn: &mut PgConnection, registry: &Registry, job: &Job) -> Result<Vec<Applied>> {
-    let versions = sql::diesel_ledger(conn, &job.schema)?;
-    let mut adopted: Vec<Applied> = Vec::new();
-    for app in registry.apps_of(&job.kind) {
-        for script in &app.scripts {
-            if !versions.contains(&script.id.version) {
-                continue;
-            }
-            if let Some(twin) = adopted.iter().find(|own| own.version == script.id.version) {
-                return Err(Error::AmbiguousVersion {
-                    schema: job.schema.clone(),
-                    version: script.id.version.clone(),
-                    apps: [twin.app.clone(), script.id.app.clone()],
-                });
-            }
-            conn.batch_execute(&sql::record(&job.schema, &script.id, &script.checksum))?;
-            adopted.push(Applied {
-                app: script.id.app.clone(),
-                version: script.id.version.clone(),
-                checksum: script.checksum.clone(),
-            });
-        }
-    }
-    Ok(adopted)
-}
-
-/// What a step runs.
-fn body(step: &Step<'_>) -> Result<Body> {
-    if !step.reverted {
-        return Ok(step.script.up.clone());
-    }
-    step.script.down.clone().ok_or_else(|| Error::Irreversible {
-        app: step.id().app.clone(),
-        version: step.id().name.clone(),
-    })
-}
-
-fn failed(schema: &SchemaName, id: &MigrationId, line: Option<usize>, source: BoxError) -> Error {
-    Error::Migration {
-        schema: schema.clone(),
-        app: id.app.clone(),
-        version: id.name.clone(),
-        line,
-        source,
-    }
-}
-
-/// Where in a text of one statement the database stopped, in characters from the start.
-fn position(error: &DieselError, _text: &str) -> usize {
-    match error {
-        DieselError::DatabaseError(_, information) => information
-            .statement_position()
-            .and_then(|position| usize::try_from(position).ok())
-            .map_or(0, |position| position.saturating_sub(1)),
-        _ => 0,
-    }
-}
-
-fn has_position(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, information)
-        if information.statement_position().is_some_and(|position| position > 0))
-}
-
-/// The line of a character, counted from 1.
-fn line_of(text: &str, position: usize) -> usize {
-    1 + text.chars().take(position).filter(|c| *c == '\n').count()
-}
-
-/// Several migrations as one message, and where each begins.
-struct Message<'a> {
-    text: String,
-    parts: Vec<Part<'a>>,
-}
-
-struct Part<'a> {
-    id: &'a MigrationId,
-    /// Where the migration's own text begins and ends, in characters.
-    start: usize,
-    end: usize,
-}
-
-impl<'a> Message<'a> {
-    /// A message that fails before anything else if the schema is gone.
-    fn guarded(schema: &SchemaName) -> Self {
-        Self {
-            text: sql::require_schema(schema),
-            parts: Vec::new(),
-        }
-    }
-
-    /// The bookkeeping of one step alone.
-    fn bookkeeping(run: &Run<'_>, step: &Step<'a>) -> Self {
-        let mut message = Self::guarded(&run.job.schema);
-        message.push_record(run, step);
-        message.end(run);
-        message.parts.push(Part {
-            id: &step.script.id,
-            start: 0,
-            end: 0,
-        });
-        message
-    }
-
-    fn push(&mut self, run: &Run<'_>, step: &Step<'a>) -> Result<()> {
-        if !run.job.fake
-            && let Body::Sql(sql) = body(step)?
-        {
-            self.text.push_str(SEPARATOR);
-            let start = self.text.chars().count();
-            self.text.push_str(&sql);
-            self.parts.push(Part {
-                id: &step.script.id,
-                start,
-                end: self.text.chars().count(),
-            });
-        }
-        self.push_record(run, step);
-        Ok(())
-    }
-
-    fn push_record(&mut self, run: &Run<'_>, step: &Step<'_>) {
-        let schema = &run.job.schema;
-        self.text.push_str(SEPARATOR);
-        self.text.push_str(&if step.reverted {
-            sql::erase(schema, step.id())
-        } else {
-            sql::record(schema, step.id(), &step.script.checksum)
-        });
-    }
-
-    fn end(&mut self, run: &Run<'_>) {
-        self.text.push_str(SEPARATOR);
-        self.text
-            .push_str(&sql::write_state(run.registry.public(), &run.job.schema));
-    }
-
-    /// Finds the migration and the line at which the database stopped.
-    fn explain(&self, schema: &SchemaName, error: DieselError) -> Error {
-        let at = position(&error, &self.text);
-        let hit = self
-            .parts
-            .iter()
-            .find(|part| has_position(&error) && (part.start..=part.end).contains(&at));
-        match (hit, self.parts.as_slice()) {
-            (Some(part), _) => {
-                let own: String = self.text.chars().skip(part.start).collect();
-                let line = line_of(&own, at - part.start);
-                failed(schema, part.id, Some(line), error.into())
-            }
-            (None, [first, ..]) => failed(schema, first.id, None, error.into()),
-            (None, []) => Error::database(format!("writing the ledger of schema {schema}"), error),
-        }
-    }
-}
-
-/// Ends a migration's last statement, with or without a semicolon of its own, and a comment on its last line.
-const SEPARATOR: &str = "\n;\n";

@@ -1,6 +1,7 @@
 //! The behaviour of tenant-schemas on a real PostgreSQL. A test whose name begins with `cNN_` is
 //! the behaviour of that number in the conformance list.
 //!
+//! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
 //! `clone` · a tenant made out of another
@@ -12,6 +13,9 @@
 //! `generation` · connections look again once a change is committed
 //! `isolation` · whose rows a query sees, after transactions and scopes that failed too
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
+//! `migrate_failures` · what becomes of a run in which something fails, and who is to blame
+//! `migrate_targets` · list, plan, check, fake, and going to a version of an app
+//! `migrate_where` · which app is migrated where, in which order, and what its migrations see
 //! `models` · tenant models of many shapes: keys, field types, types of tenants
 //! `moved_path` · SQL of the user's own that moves the search path
 //! `names` · schema names: keywords, the quoted policy, what is refused
@@ -26,7 +30,6 @@
 //! `smoke` · the program of the README's first page
 //! `status` · how far each schema of a fleet is migrated
 //! `stress` · many threads, many tenants, random faults
-//! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
 //! `testing` · databases and tenants for tests
 //! `transactions` · what Diesel promises of transactions
@@ -42,6 +45,9 @@ mod dump;
 mod generation;
 mod isolation;
 mod lifecycle;
+mod migrate_failures;
+mod migrate_targets;
+mod migrate_where;
 mod models;
 mod moved_path;
 mod names;

@@ -1,0 +1,56 @@
+//! Coming aboard: what Diesel's own harness has recorded in `__diesel_schema_migrations`.
+
+use crate::error::{Error, Result};
+use crate::ledger::Applied;
+use crate::registry::Registry;
+use crate::script::Script;
+
+use super::run::Job;
+
+/// A version that Diesel has recorded, and whose it may be: `(version, candidates)`.
+type Claim<'a> = (String, Vec<&'a Script>);
+
+/// What Diesel has recorded that no ledger explains, for the apps of the job that have no ledger yet.
+pub(super) fn claims<'a>(
+    registry: &'a Registry,
+    job: &Job,
+    versions: &[String],
+    applied: &[Applied],
+) -> Vec<Claim<'a>> {
+    let apps: Vec<_> = registry
+        .apps_of(&job.kind)
+        .filter(|app| {
+            let label = app.app.label();
+            job.selection.app.as_ref().is_none_or(|only| only == label)
+                && !applied.iter().any(|own| own.app == label)
+        })
+        .collect();
+    versions
+        .iter()
+        .filter(|version| !applied.iter().any(|own| own.version == **version))
+        .map(|version| {
+            let candidates = apps
+                .iter()
+                .flat_map(|app| &app.scripts)
+                .filter(|script| script.id.version == *version)
+                .collect();
+            (version.clone(), candidates)
+        })
+        .filter(|(_, candidates): &Claim<'_>| !candidates.is_empty())
+        .collect()
+}
+
+/// The one migration that each claim is about.
+pub(super) fn settle<'a>(job: &Job, claims: Vec<Claim<'a>>) -> Result<Vec<&'a Script>> {
+    claims
+        .into_iter()
+        .map(|(version, candidates)| match candidates.as_slice() {
+            [one] => Ok(*one),
+            several => Err(Error::AmbiguousVersion {
+                schema: job.schema.clone(),
+                version,
+                apps: several.iter().map(|script| script.id.app.clone()).collect(),
+            }),
+        })
+        .collect()
+}

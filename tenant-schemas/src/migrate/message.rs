@@ -1,0 +1,157 @@
+//! [`Message`]: several migrations as one text, and the way back from an error to the migration.
+
+use diesel::result::Error as DieselError;
+
+use crate::error::{BoxError, Error, Result};
+use crate::name::SchemaName;
+use crate::path::SearchPath;
+use crate::script::{Body, MigrationId};
+use crate::sql;
+use crate::statement::Effects;
+
+use super::plan::Step;
+use super::run::Run;
+
+/// Ends a migration's last statement, with or without a semicolon of its own, and a comment on its last line.
+const SEPARATOR: &str = "\n;\n";
+
+/// Several migrations as one message, and where each begins.
+pub(super) struct Message<'a> {
+    text: String,
+    parts: Vec<Part<'a>>,
+    /// A migration in it may have moved the search path.
+    moved: bool,
+}
+
+struct Part<'a> {
+    id: &'a MigrationId,
+    /// Where the migration's own text begins and ends, in characters.
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Message<'a> {
+    /// A message that fails before anything else if the schema is gone.
+    pub(super) fn guarded(schema: &SchemaName) -> Self {
+        Self {
+            text: sql::require_schema(schema),
+            parts: Vec::new(),
+            moved: false,
+        }
+    }
+
+    /// The bookkeeping of one step alone.
+    pub(super) fn bookkeeping(run: &Run<'_>, step: &Step<'a>) -> Self {
+        let mut message = Self::guarded(&run.job.schema);
+        message.push_record(run, step);
+        message.end(run);
+        message.parts.push(Part {
+            id: &step.script.id,
+            start: 0,
+            end: 0,
+        });
+        message
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Adds a step that runs on `path`, and its line in the ledger.
+    pub(super) fn push(&mut self, run: &Run<'_>, step: &Step<'a>, path: &SearchPath) -> Result<()> {
+        if !run.job.fake
+            && let Body::Sql(sql) = step.body()?
+        {
+            if self.moved {
+                // The text of a dump, perhaps: `set_config('search_path', '', false)`.
+                self.text.push_str(SEPARATOR);
+                self.text.push_str(&sql::set_local_path(path));
+            }
+            self.moved = Effects::of(&sql).moves_path;
+            self.text.push_str(SEPARATOR);
+            let start = self.text.chars().count();
+            self.text.push_str(&sql);
+            self.parts.push(Part {
+                id: &step.script.id,
+                start,
+                end: self.text.chars().count(),
+            });
+        }
+        self.push_record(run, step);
+        Ok(())
+    }
+
+    fn push_record(&mut self, run: &Run<'_>, step: &Step<'_>) {
+        let schema = &run.job.schema;
+        self.text.push_str(SEPARATOR);
+        if step.reverted {
+            self.text.push_str(&sql::erase(schema, step.id()));
+            if run.has_diesel_ledger() {
+                // Or it would count as applied when Diesel's record is taken over once more.
+                self.text.push_str(SEPARATOR);
+                self.text
+                    .push_str(&sql::erase_from_diesel(schema, step.id()));
+            }
+        } else {
+            self.text
+                .push_str(&sql::record(schema, step.id(), &step.script.checksum));
+        }
+    }
+
+    pub(super) fn end(&mut self, run: &Run<'_>) {
+        self.text.push_str(SEPARATOR);
+        self.text
+            .push_str(&sql::write_state(run.registry.public(), &run.job.schema));
+    }
+
+    /// Finds the migration and the line at which the database stopped.
+    pub(super) fn explain(&self, schema: &SchemaName, error: DieselError) -> Error {
+        let hit = position(&error).and_then(|at| {
+            // What ends too early is noticed at the separator.
+            let part = self
+                .parts
+                .iter()
+                .find(|part| (part.start..part.end + SEPARATOR.len()).contains(&at))?;
+            Some((part, at.min(part.end.saturating_sub(1)).max(part.start)))
+        });
+        match (hit, self.parts.as_slice()) {
+            (Some((part, at)), _) => {
+                let own: String = self.text.chars().skip(part.start).collect();
+                let line = line_of(&own, at - part.start);
+                failed(schema, part.id, Some(line), error.into())
+            }
+            (None, [first, ..]) => failed(schema, first.id, None, error.into()),
+            (None, []) => Error::database(format!("writing the ledger of schema {schema}"), error),
+        }
+    }
+}
+
+pub(super) fn failed(
+    schema: &SchemaName,
+    id: &MigrationId,
+    line: Option<usize>,
+    source: BoxError,
+) -> Error {
+    Error::Migration {
+        schema: schema.clone(),
+        app: id.app.clone(),
+        version: id.name.clone(),
+        line,
+        source,
+    }
+}
+
+/// Where in a text the database stopped, in characters from the start, if it says so.
+pub(super) fn position(error: &DieselError) -> Option<usize> {
+    let DieselError::DatabaseError(_, information) = error else {
+        return None;
+    };
+    usize::try_from(information.statement_position()?)
+        .ok()?
+        .checked_sub(1)
+}
+
+/// The line of a character, counted from 1.
+pub(super) fn line_of(text: &str, position: usize) -> usize {
+    1 + text.chars().take(position).filter(|c| *c == '\n').count()
+}
