@@ -2,6 +2,7 @@
 //! the behaviour of that number in the conformance list.
 //!
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
+//! `adopt_diesel` · coming aboard from Diesel's own harness, and where migrations come from
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
 //! `clone` · a tenant made out of another
@@ -10,10 +11,12 @@
 //! `doctor` · what is wrong with a fleet is found, and the advice helps
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `dump` · a tenant as a file, and back
+//! `fleet` · what a check costs, what `verify` sees, who is told, and who walks the fleet
 //! `generation` · connections look again once a change is committed
 //! `isolation` · whose rows a query sees, after transactions and scopes that failed too
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
 //! `migrate_failures` · what becomes of a run in which something fails, and who is to blame
+//! `migrate_kinds` · migrations outside a transaction, in Rust, and with values added to an enum
 //! `migrate_targets` · list, plan, check, fake, and going to a version of an app
 //! `migrate_where` · which app is migrated where, in which order, and what its migrations see
 //! `models` · tenant models of many shapes: keys, field types, types of tenants
@@ -34,6 +37,7 @@
 //! `testing` · databases and tenants for tests
 //! `transactions` · what Diesel promises of transactions
 
+mod adopt_diesel;
 mod auth;
 mod bad_input;
 mod clone;
@@ -42,10 +46,12 @@ mod diesel_face;
 mod doctor;
 mod domains;
 mod dump;
+mod fleet;
 mod generation;
 mod isolation;
 mod lifecycle;
 mod migrate_failures;
+mod migrate_kinds;
 mod migrate_targets;
 mod migrate_where;
 mod models;

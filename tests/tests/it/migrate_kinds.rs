@@ -1,0 +1,461 @@
+//! Migrations of every kind: outside a transaction, written in Rust, with values added to an enum.
+
+use diesel::connection::{BoxableConnection, SimpleConnection as _};
+use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSource};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use tenant_schemas::{App, AppScope, Error, Lifecycle as _, Tenancy};
+
+use crate::support::{Client, Db, Name, client, customers, hotels, name, sql_app, strings};
+
+/// Indexes of the rooms, each built outside a transaction. Nothing is in the way of a second try.
+fn indexes() -> App {
+    sql_app(
+        "indexes",
+        AppScope::Tenant,
+        &[
+            (
+                "2024-03-01-000000_before",
+                "ALTER TABLE rooms ADD COLUMN size integer",
+                "",
+            ),
+            (
+                "2024-03-02-000000_indexes!",
+                "DROP INDEX CONCURRENTLY IF EXISTS rooms_size;\n\
+                 CREATE INDEX CONCURRENTLY rooms_size ON rooms (size); -- one; and\n\
+                 DROP INDEX CONCURRENTLY IF EXISTS rooms_name;\n\
+                 CREATE UNIQUE INDEX CONCURRENTLY rooms_name ON rooms (name)",
+                "DROP INDEX CONCURRENTLY rooms_size; DROP INDEX CONCURRENTLY rooms_name",
+            ),
+            (
+                "2024-03-03-000000_after",
+                "ALTER TABLE rooms ADD COLUMN view text",
+                "",
+            ),
+        ],
+    )
+}
+
+/// The valid indexes of a schema.
+fn valid(db: &Db, schema: &str) -> Vec<String> {
+    db.strings(&format!(
+        "SELECT c.relname::text AS value FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         JOIN pg_class t ON t.oid = i.indrelid \
+         WHERE t.relname = 'rooms' AND t.relnamespace = '{schema}'::regnamespace \
+         AND i.indisvalid ORDER BY 1"
+    ))
+}
+
+#[test]
+fn c48_an_index_is_built_concurrently_in_every_tenant() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    let tenancy = db.again(|builder| builder.app(customers()).app(hotels()).app(indexes()));
+    for atomic in [false, true] {
+        let report = tenancy.migrate().atomic(atomic).run().expect("a report");
+        report.into_result().expect("migrated");
+        for schema in ["t1", "t2"] {
+            assert_eq!(
+                valid(&db, schema),
+                ["rooms_name", "rooms_pkey", "rooms_size"]
+            );
+        }
+        assert!(tenancy.migrate().check().expect("checked").is_empty());
+        let down = tenancy
+            .migrate()
+            .tenants()
+            .app("indexes")
+            .to("2024-03-01")
+            .fake(false);
+        // The last one can't be reverted, so only the ledger is.
+        let error = down
+            .run()
+            .expect("a report")
+            .into_result()
+            .expect_err("irreversible");
+        assert!(matches!(error, Error::SomeFailed { .. }), "{error}");
+        db.raw()
+            .batch_execute(
+                "DROP INDEX t1.rooms_name, t1.rooms_size, t2.rooms_name, t2.rooms_size; \
+                 ALTER TABLE t1.rooms DROP size, DROP view; ALTER TABLE t2.rooms DROP size, DROP view",
+            )
+            .expect("undone by hand");
+        let forgotten = tenancy
+            .migrate()
+            .tenants()
+            .app("indexes")
+            .to_zero()
+            .fake(true)
+            .run();
+        forgotten
+            .expect("a report")
+            .into_result()
+            .expect("forgotten");
+    }
+}
+
+#[test]
+fn c48_a_new_tenant_gets_its_indexes_after_the_commit() {
+    let db = Db::with(|builder| builder.app(customers()).app(hotels()).app(indexes()));
+    let mut acme = client("acme");
+    let saved = acme
+        .save(&mut db.tenancy.public().expect("a connection"))
+        .expect("saved");
+    let applied: Vec<&str> = saved.applied.iter().map(|id| id.version.as_str()).collect();
+    assert_eq!(
+        applied,
+        [
+            "20240201000000",
+            "20240301000000",
+            "20240302000000",
+            "20240303000000"
+        ]
+    );
+    assert_eq!(
+        valid(&db, "acme"),
+        ["rooms_name", "rooms_pkey", "rooms_size"]
+    );
+    // In a transaction of the caller's they wait for its commit.
+    let mut conn = db.tenancy.public().expect("a connection");
+    conn.transaction(|conn| {
+        let saved = client("globex").save(conn)?;
+        assert_eq!(saved.applied.len(), 2);
+        Ok::<_, Error>(())
+    })
+    .expect("committed");
+    assert_eq!(
+        valid(&db, "globex"),
+        ["rooms_name", "rooms_pkey", "rooms_size"]
+    );
+    assert!(db.tenancy.migrate().check().expect("checked").is_empty());
+}
+
+#[test]
+fn c48_one_that_fails_names_its_line_and_is_resumed_there() {
+    let db = Db::new();
+    let [t1, t2] = db.tenants(["t1", "t2"]);
+    for (tenant, names) in [(&t1, ["Blue", "Blue"]), (&t2, ["Blue", "Red"])] {
+        let mut conn = db.tenancy.tenant(tenant).expect("a connection");
+        for (id, name) in (1..).zip(names) {
+            crate::support::insert_room(&mut conn, id, name);
+        }
+    }
+    let tenancy = db.again(|builder| builder.app(customers()).app(hotels()).app(indexes()));
+    let report = tenancy.migrate().run().expect("a report");
+    let failed: Vec<(&str, String)> = report
+        .failed()
+        .map(|(schema, error)| (schema.as_str(), error.to_string()))
+        .collect();
+    assert_eq!(
+        failed,
+        [(
+            "t1",
+            "migration indexes/2024-03-02-000000_indexes failed in schema t1 at line 4".to_owned()
+        )]
+    );
+    assert_eq!(valid(&db, "t1"), ["rooms_pkey", "rooms_size"]);
+    let pending = tenancy.migrate().check().expect("checked");
+    let steps: Vec<&str> = pending.schemas[0]
+        .steps
+        .iter()
+        .map(|step| step.id.version.as_str())
+        .collect();
+    assert_eq!(steps, ["20240302000000", "20240303000000"]);
+    db.raw()
+        .batch_execute("UPDATE t1.rooms SET name = 'Green' WHERE id = 2")
+        .expect("repaired");
+    tenancy
+        .migrate()
+        .run()
+        .expect("a report")
+        .into_result()
+        .expect("resumed");
+    assert_eq!(valid(&db, "t1"), ["rooms_name", "rooms_pkey", "rooms_size"]);
+}
+
+/// Renames the rooms after their schema: it has to run in each, on its connection.
+#[derive(Clone)]
+struct Renames {
+    name: Name,
+    transactional: bool,
+}
+
+impl Renames {
+    fn source(transactional: bool) -> RustMigrations {
+        RustMigrations(vec![Self {
+            name: Name("2024-04-01-000000_renames".to_owned()),
+            transactional,
+        }])
+    }
+}
+
+#[derive(Clone)]
+struct RustMigrations(Vec<Renames>);
+
+impl MigrationSource<Pg> for RustMigrations {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        Ok(self
+            .0
+            .iter()
+            .map(|one| Box::new(one.clone()) as Box<dyn Migration<Pg>>)
+            .collect())
+    }
+}
+
+impl Migration<Pg> for Renames {
+    fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
+        // As such migrations are written: it has to be this connection, or there is no way on.
+        let conn = conn
+            .as_any_mut()
+            .downcast_mut::<PgConnection>()
+            .expect("a PgConnection");
+        let schema = strings(conn, "SELECT current_schema()::text AS value").remove(0);
+        if schema == "panics" {
+            panic!("not in {schema}");
+        }
+        if schema == "fails" {
+            return Err(format!("not in {schema}").into());
+        }
+        let renamed = diesel::update(crate::support::rooms::table)
+            .set(crate::support::rooms::name.eq(schema))
+            .execute(conn)?;
+        assert!(renamed < 10);
+        Ok(())
+    }
+
+    fn revert(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
+        Ok(conn.batch_execute("UPDATE rooms SET name = 'reverted'")?)
+    }
+
+    fn metadata(&self) -> &dyn MigrationMetadata {
+        self
+    }
+
+    fn name(&self) -> &dyn MigrationName {
+        &self.name
+    }
+}
+
+impl MigrationMetadata for Renames {
+    fn run_in_transaction(&self) -> bool {
+        self.transactional
+    }
+}
+
+fn room_names(db: &Db, schema: &str) -> Vec<String> {
+    db.strings(&format!(
+        "SELECT name AS value FROM \"{schema}\".rooms ORDER BY id"
+    ))
+}
+
+fn with_rooms(schemas: &[&str]) -> Db {
+    let db = Db::new();
+    for schema in schemas {
+        let tenant = db.tenant(schema);
+        let mut conn = db.tenancy.tenant(&tenant).expect("a connection");
+        crate::support::insert_room(&mut conn, 1, "Blue");
+    }
+    db
+}
+
+fn aboard(db: &Db, app: App) -> Tenancy<Client> {
+    let after = sql_app(
+        "later",
+        AppScope::Tenant,
+        &[(
+            "2024-05-01-000000_later",
+            "CREATE TABLE later (id integer)",
+            "DROP TABLE later",
+        )],
+    );
+    db.again(|builder| builder.app(customers()).app(hotels()).app(app).app(after))
+}
+
+#[test]
+fn c49_a_migration_in_rust_runs_in_every_tenant() {
+    let renames = || App::new("renames", AppScope::Tenant);
+    for (what, app) in [
+        ("declared", renames().rust_migrations(Renames::source(true))),
+        ("detected", renames().migrations(Renames::source(true))),
+        (
+            "declared, no transaction",
+            renames().rust_migrations(Renames::source(false)),
+        ),
+        (
+            "detected, no transaction",
+            renames().migrations(Renames::source(false)),
+        ),
+    ] {
+        for atomic in [false, true] {
+            let db = with_rooms(&["t1", "t2"]);
+            let tenancy = aboard(&db, app.clone());
+            let run = tenancy.migrate().atomic(atomic).run().expect("a report");
+            run.into_result().expect(what);
+            for schema in ["t1", "t2"] {
+                assert_eq!(room_names(&db, schema), [schema], "{what}");
+                assert!(db.tables(schema).contains(&"later".to_owned()));
+            }
+            assert!(tenancy.migrate().check().expect("checked").is_empty());
+            let down = tenancy
+                .migrate()
+                .schema(&name("t2"))
+                .app("renames")
+                .to_zero()
+                .run();
+            down.expect("a report").into_result().expect("reverted");
+            assert_eq!(room_names(&db, "t1"), ["t1"]);
+            assert_eq!(room_names(&db, "t2"), ["reverted"]);
+            // And for a tenant that is made with it.
+            let new = client("new").save(&mut tenancy.public().expect("a connection"));
+            assert_eq!(new.expect("saved").applied.len(), 3, "{what}");
+        }
+    }
+}
+
+#[test]
+fn c49_a_migration_in_rust_that_fails_or_panics_is_one_tenants_failure() {
+    for transactional in [true, false] {
+        let db = with_rooms(&["fails", "panics", "t1"]);
+        let app =
+            App::new("renames", AppScope::Tenant).rust_migrations(Renames::source(transactional));
+        let tenancy = aboard(&db, app);
+        let report = tenancy.migrate().run().expect("a report");
+        let failed: Vec<String> = report
+            .failed()
+            .map(|(_, error)| error.to_string())
+            .collect();
+        assert_eq!(
+            failed,
+            [
+                "migration renames/2024-04-01-000000_renames failed in schema fails",
+                "the work for schema panics panicked: not in panics",
+            ]
+        );
+        assert_eq!(room_names(&db, "fails"), ["Blue"]);
+        assert_eq!(room_names(&db, "panics"), ["Blue"]);
+        assert_eq!(room_names(&db, "t1"), ["t1"]);
+        // No lock is left behind, and no connection in the middle of something.
+        let locks = "SELECT count(*)::text AS value FROM pg_locks WHERE locktype = 'advisory' \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        assert_eq!(db.strings(locks), ["0"]);
+        let again = tenancy.migrate().run().expect("a report");
+        assert_eq!(again.failed().count(), 2);
+    }
+}
+
+/// A value is added, and used by the next migration.
+fn moods(label: &str) -> App {
+    sql_app(
+        label,
+        AppScope::Tenant,
+        &[
+            (
+                "2024-06-01-000000_moods",
+                "CREATE TYPE mood AS ENUM ('glad'); CREATE TABLE felt (how mood)",
+                "",
+            ),
+            (
+                "2024-06-02-000000_sad",
+                "ALTER TYPE mood ADD VALUE 'sad'",
+                "",
+            ),
+            (
+                "2024-06-03-000000_felt",
+                "INSERT INTO felt VALUES ('sad')",
+                "",
+            ),
+            (
+                "2024-06-04-000000_after",
+                "CREATE TABLE after_all (id integer)",
+                "",
+            ),
+        ],
+    )
+}
+
+fn older_moods() -> App {
+    sql_app(
+        "moods",
+        AppScope::Tenant,
+        &[(
+            "2024-06-01-000000_moods",
+            "CREATE TYPE mood AS ENUM ('glad'); CREATE TABLE felt (how mood)",
+            "",
+        )],
+    )
+}
+
+fn felt(db: &Db, schema: &str) -> Vec<String> {
+    db.strings(&format!("SELECT how::text AS value FROM {schema}.felt"))
+}
+
+#[test]
+fn a_value_added_to_an_enum_can_be_used_by_the_next_migration() {
+    let db = Db::with(|builder| builder.app(customers()).app(older_moods()));
+    db.tenant("acme");
+    let tenancy = db.again(|builder| builder.app(customers()).app(moods("moods")));
+    let report = tenancy.migrate().atomic(true).run().expect("a report");
+    let (_, error) = report.failed().next().expect("not in one transaction");
+    assert_eq!(
+        error.to_string(),
+        "migration moods/2024-06-03-000000_felt failed in schema acme at line 1 \
+         (a value that `ALTER TYPE .. ADD VALUE` adds can be used once it is committed: \
+         use it in a later migration, and migrate without `atomic`)"
+    );
+    assert_eq!(db.tables("acme"), ["__tenant_migrations", "felt"]);
+    tenancy
+        .migrate()
+        .run()
+        .expect("a report")
+        .into_result()
+        .expect("one transaction for each");
+    assert_eq!(felt(&db, "acme"), ["sad"]);
+}
+
+#[test]
+fn a_value_added_to_an_enum_can_be_used_while_a_tenant_is_made() {
+    let db = Db::with(|builder| builder.app(customers()).app(moods("moods")));
+    let saved = client("acme")
+        .save(&mut db.tenancy.public().expect("a connection"))
+        .expect("saved");
+    assert_eq!(saved.applied.len(), 4);
+    assert_eq!(felt(&db, "acme"), ["sad"]);
+    assert!(db.tables("acme").contains(&"after_all".to_owned()));
+    let mut conn = db.tenancy.public().expect("a connection");
+    conn.transaction(|conn| client("globex").save(conn))
+        .expect("saved");
+    assert_eq!(felt(&db, "globex"), ["sad"]);
+    assert!(db.tenancy.migrate().check().expect("checked").is_empty());
+}
+
+#[test]
+fn a_value_added_and_used_in_one_migration_is_refused_and_leaves_nothing() {
+    let both = sql_app(
+        "moods",
+        AppScope::Tenant,
+        &[
+            (
+                "1_moods",
+                "CREATE TYPE mood AS ENUM ('glad'); CREATE TABLE felt (how mood)",
+                "",
+            ),
+            (
+                "2_sad",
+                "ALTER TYPE mood ADD VALUE 'sad'; INSERT INTO felt VALUES ('sad')",
+                "",
+            ),
+        ],
+    );
+    let db = Db::with(|builder| builder.app(customers()).app(both));
+    // The newer servers allow it for a type of the same transaction.
+    match client("acme").save(&mut db.tenancy.public().expect("a connection")) {
+        Ok(_) => assert_eq!(felt(&db, "acme"), ["sad"]),
+        Err(error) => {
+            assert!(
+                error.to_string().contains("use it in a later migration"),
+                "{error}"
+            );
+            assert!(!db.schema_exists("acme"));
+        }
+    }
+}
