@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
@@ -171,15 +171,42 @@ pub(crate) fn fleet(
 /// `statement_timeout` end the waiting.
 pub(crate) fn lock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
     let key = lock_key(schema);
+    ask(schema, None, || sql::try_lock(conn, key)).map(drop)
+}
+
+/// Takes the lock of a schema until the transaction ends.
+///
+/// A transaction that is repeatable read has a snapshot all the time: in the
+/// end it waits in the server, which finds out who waits for whom.
+pub(crate) fn lock_in_transaction(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    let key = lock_key(schema);
+    if ask(schema, Some(PATIENCE), || {
+        sql::try_lock_in_transaction(conn, key)
+    })? {
+        return Ok(());
+    }
+    sql::lock_in_transaction(conn, key)
+}
+
+/// Asks until the answer is yes, or patience is at an end.
+fn ask(
+    schema: &SchemaName,
+    patience: Option<Duration>,
+    mut granted: impl FnMut() -> QueryResult<bool>,
+) -> QueryResult<bool> {
+    let begun = Instant::now();
     let mut pause = SHORTEST_PAUSE;
-    while !sql::try_lock(conn, key)? {
+    while !granted()? {
+        if patience.is_some_and(|patience| begun.elapsed() > patience) {
+            return Ok(false);
+        }
         if pause == SHORTEST_PAUSE {
             log::info!("schema {schema} is being worked on by another session: waiting for it");
         }
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Gives the lock of a schema back.
@@ -189,6 +216,7 @@ pub(crate) fn unlock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResul
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The key of the advisory lock that belongs to a schema.
 pub(crate) fn lock_key(schema: &SchemaName) -> i64 {

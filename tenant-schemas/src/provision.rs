@@ -439,10 +439,9 @@ impl Work {
     ) -> Result<()> {
         let schema = tenant.schema_name();
         let is_public = schema == registry.public();
-        let key = ledger::lock_key(schema);
         let exists = conn
             .own(|inner| {
-                sql::lock_in_transaction(inner, key)?;
+                ledger::lock_in_transaction(inner, schema)?;
                 sql::schema_exists(inner, schema)
             })
             .map_err(|error| Error::database("looking for the schema", error))?;
@@ -577,7 +576,7 @@ fn delete<T: TenantModel>(
     let exists = drop
         && conn
             .own(|inner| {
-                sql::lock_in_transaction(inner, ledger::lock_key(schema))?;
+                ledger::lock_in_transaction(inner, schema)?;
                 sql::schema_exists(inner, schema)
             })
             .map_err(|error| Error::database("looking for the schema", error))?;
@@ -636,10 +635,9 @@ fn rename<T: TenantModel>(
     let mut row = tenant.row(conn)?.ok_or_else(|| not_saved(tenant))?;
     let (old, new) = conn
         .own(|inner| {
-            let mut keys = [ledger::lock_key(from), ledger::lock_key(to)];
-            keys.sort_unstable();
-            for key in keys {
-                sql::lock_in_transaction(inner, key)?;
+            // In one order, whichever way round two of them are renamed.
+            for schema in [from.min(to), from.max(to)] {
+                ledger::lock_in_transaction(inner, schema)?;
             }
             Ok((
                 sql::schema_exists(inner, from)?,

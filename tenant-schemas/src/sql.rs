@@ -308,12 +308,38 @@ pub(crate) fn existing_schemas(
 
 /// Takes the lock of a schema if it is free, until the session ends or [`unlock`] gives it back.
 pub(crate) fn try_lock(conn: &mut PgConnection, key: i64) -> QueryResult<bool> {
+    locked(
+        conn,
+        "SELECT pg_catalog.pg_try_advisory_lock($1) AS locked",
+        key,
+    )
+}
+
+/// Takes the lock of a schema if it is free, until the transaction ends.
+///
+/// If it is not, the transaction has no snapshot when this returns.
+pub(crate) fn try_lock_in_transaction(conn: &mut PgConnection, key: i64) -> QueryResult<bool> {
+    let locked = locked(
+        conn,
+        "SELECT pg_catalog.pg_try_advisory_xact_lock($1) AS locked",
+        key,
+    )?;
+    if !locked {
+        // A prepared statement keeps its portal, and with it its snapshot, until
+        // the next statement; one that is not prepared keeps nothing. Whoever looks
+        // into `pg_stat_activity` sees its text.
+        conn.batch_execute("SELECT 'waiting for the lock of a schema'")?;
+    }
+    Ok(locked)
+}
+
+fn locked(conn: &mut PgConnection, query: &str, key: i64) -> QueryResult<bool> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Bool)]
         locked: bool,
     }
-    let row: Row = diesel::sql_query("SELECT pg_catalog.pg_try_advisory_lock($1) AS locked")
+    let row: Row = diesel::sql_query(query)
         .bind::<BigInt, _>(key)
         .get_result(conn)?;
     Ok(row.locked)

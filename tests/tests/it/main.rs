@@ -6,6 +6,8 @@
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
 //! `clone` · a tenant made out of another
+//! `concurrent` · two deployers, tenants made meanwhile, a schema that is busy
+//! `crash` · the program, the server or a connection killed in the middle
 //! `declared` · models that are declared shared or a tenant's
 //! `diesel_face` · a Diesel connection in every way, and none of them without a tenant
 //! `doctor` · what is wrong with a fleet is found, and the advice helps
@@ -41,6 +43,8 @@ mod adopt_diesel;
 mod auth;
 mod bad_input;
 mod clone;
+mod concurrent;
+mod crash;
 mod declared;
 mod diesel_face;
 mod doctor;

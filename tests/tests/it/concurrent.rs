@@ -1,0 +1,363 @@
+//! Several at once: two deployers, tenants that are made meanwhile, and a schema that is busy.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use tenant_schemas::{
+    App, AppScope, DeleteOptions, Error, Event, Lifecycle as _, Migrated, Report, Tenancy,
+};
+
+use crate::support::{Client, Db, client, customers, hotels, name, sql_app};
+
+/// What is applied twice shows.
+fn counting() -> App {
+    sql_app(
+        "counting",
+        AppScope::Both,
+        &[
+            (
+                "1_one",
+                "CREATE TABLE runs (step integer); INSERT INTO runs VALUES (1)",
+                "",
+            ),
+            ("2_two", "INSERT INTO runs VALUES (2)", ""),
+            (
+                "3_three!",
+                "CREATE INDEX CONCURRENTLY ON runs (step); INSERT INTO runs VALUES (3)",
+                "",
+            ),
+        ],
+    )
+}
+
+fn aboard(db: &Db) -> Tenancy<Client> {
+    db.again(|builder| builder.app(customers()).app(hotels()).app(counting()))
+}
+
+fn applied(report: Report<Migrated>) -> usize {
+    report
+        .into_result()
+        .expect("migrated")
+        .iter()
+        .map(|(_, done)| done.applied.len())
+        .sum()
+}
+
+#[track_caller]
+fn assert_once(db: &Db, schema: &str) {
+    let runs = db.strings(&format!(
+        "SELECT step::text AS value FROM {schema}.runs ORDER BY 1"
+    ));
+    assert_eq!(runs, ["1", "2", "3"], "{schema}");
+}
+
+#[test]
+fn c45_two_runs_at_once_do_the_work_once() {
+    let db = Db::new();
+    let tenants = ["t1", "t2", "t3", "t4", "t5", "t6"];
+    db.tenants(tenants);
+    let together = Barrier::new(2);
+    let done: usize = thread::scope(|scope| {
+        let runs: Vec<_> = (1..=2)
+            .map(|jobs| {
+                let (db, together) = (&db, &together);
+                scope.spawn(move || {
+                    let tenancy = aboard(db);
+                    together.wait();
+                    applied(tenancy.migrate().jobs(jobs).run().expect("a report"))
+                })
+            })
+            .collect();
+        runs.into_iter()
+            .map(|run| run.join().expect("no panic"))
+            .sum()
+    });
+    assert_eq!(done, 3 * (tenants.len() + 1));
+    for schema in tenants.iter().chain(&["public"]) {
+        assert_once(&db, schema);
+    }
+}
+
+#[test]
+fn c45_two_runs_at_once_on_an_empty_database() {
+    let db = Db::unmigrated(|builder| builder);
+    let together = Barrier::new(3);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let tenancy = aboard(&db);
+                together.wait();
+                tenancy
+                    .migrate()
+                    .run()
+                    .expect("a report")
+                    .into_result()
+                    .expect("migrated");
+            });
+        }
+    });
+    assert_once(&db, "public");
+    let indexes = "SELECT count(*)::text AS value FROM pg_indexes WHERE tablename = 'clients'";
+    assert_eq!(db.strings(indexes), ["3"]);
+}
+
+#[test]
+fn c45_unique_indexes_are_made_once_by_two_runs() {
+    let loose = sql_app(
+        "customers",
+        AppScope::Shared,
+        &[(
+            "2024-01-01-000000_clients",
+            "CREATE TABLE clients (id serial PRIMARY KEY, schema_name text NOT NULL, \
+             domain_url text NOT NULL, name text NOT NULL, on_trial boolean NOT NULL)",
+            "",
+        )],
+    );
+    let db = Db::unmigrated(|builder| builder);
+    let together = Barrier::new(3);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let tenancy = db.again(|builder| builder.app(loose.clone()));
+                together.wait();
+                tenancy
+                    .migrate()
+                    .run()
+                    .expect("a report")
+                    .into_result()
+                    .expect("migrated");
+            });
+        }
+    });
+    let indexes = "SELECT count(*)::text AS value FROM pg_indexes WHERE tablename = 'clients'";
+    assert_eq!(db.strings(indexes), ["3"]);
+}
+
+#[test]
+fn c46_tenants_that_are_made_during_a_run_are_complete() {
+    let db = Db::new();
+    db.tenants(["t1", "t2", "t3", "t4"]);
+    let newer = aboard(&db);
+    // Made by the old program and by the new one, while the fleet is migrated.
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..8 {
+                db.tenant(&format!("old{number}"));
+            }
+        });
+        scope.spawn(|| {
+            for number in 0..8 {
+                let mut conn = newer.public().expect("a connection");
+                client(&format!("new{number}"))
+                    .save(&mut conn)
+                    .expect("saved");
+            }
+        });
+        for _ in 0..3 {
+            newer
+                .migrate()
+                .jobs(2)
+                .run()
+                .expect("a report")
+                .into_result()
+                .expect("migrated");
+        }
+    });
+    for number in 0..8 {
+        assert_once(&db, &format!("new{number}"));
+    }
+    newer
+        .migrate()
+        .run()
+        .expect("a report")
+        .into_result()
+        .expect("migrated");
+    for number in 0..8 {
+        assert_once(&db, &format!("old{number}"));
+    }
+    for schema in ["t1", "t2", "t3", "t4"] {
+        assert_once(&db, schema);
+    }
+    assert!(
+        newer
+            .migrate()
+            .verify(true)
+            .check()
+            .expect("checked")
+            .is_empty()
+    );
+}
+
+/// A tenancy whose run says when it has the lock of `t1`, and then waits to be let on.
+fn stopped_in_t1(db: &Db) -> (Tenancy<Client>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (says, there) = mpsc::channel();
+    let (go, waits) = mpsc::channel::<()>();
+    let ends = Mutex::new((says, waits));
+    let tenancy = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(counting())
+            .listener(move |event| {
+                if matches!(event, Event::PreMigrate { .. }) && event.schema().as_str() == "t1" {
+                    let ends = ends.lock().expect("a lock");
+                    ends.0.send(()).expect("someone listens");
+                    ends.1
+                        .recv_timeout(Duration::from_secs(30))
+                        .expect("let on");
+                }
+                Ok(())
+            })
+    });
+    (tenancy, there, go)
+}
+
+/// Waits until some session asks for the lock that another one has.
+fn until_someone_asks(db: &Db) {
+    let end = Instant::now() + Duration::from_secs(30);
+    let asking = "SELECT count(*)::text AS value FROM pg_stat_activity \
+         WHERE datname = current_database() AND (query LIKE '%pg_try_advisory_lock%' OR query LIKE '%waiting for the lock%') \
+         AND query NOT LIKE '%pg_stat_activity%'";
+    // The one that has the lock has gone on to other statements.
+    while db.strings(asking) == ["0"] {
+        assert!(Instant::now() < end, "nobody asks for the lock");
+    }
+}
+
+#[test]
+fn a_run_waits_for_the_schema_that_another_one_works_on() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    let (slow, there, go) = stopped_in_t1(&db);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| applied(slow.migrate().tenants().run().expect("a report")));
+        there
+            .recv_timeout(Duration::from_secs(30))
+            .expect("it has the lock");
+        let held = "SELECT count(*)::text AS value FROM pg_locks WHERE locktype = 'advisory' AND granted \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        assert_eq!(db.strings(held), ["1"]);
+        let second =
+            scope.spawn(|| applied(aboard(&db).migrate().tenants().run().expect("a report")));
+        until_someone_asks(&db);
+        assert!(!second.is_finished());
+        assert!(
+            !db.tables("t2").contains(&"runs".to_owned()),
+            "it went past the lock"
+        );
+        go.send(()).expect("let on");
+        let (first, second) = (
+            first.join().expect("no panic"),
+            second.join().expect("no panic"),
+        );
+        assert_eq!(first + second, 6);
+        assert!(first >= 3, "the one that had the lock did the work");
+    });
+    assert_once(&db, "t1");
+    assert_once(&db, "t2");
+}
+
+#[test]
+fn a_tenant_that_is_deleted_while_a_run_waits_for_it_is_reported() {
+    let db = Db::new();
+    let [t1, _] = db.tenants(["t1", "t2"]);
+    let gone = Arc::new(Mutex::new(Some(t1)));
+    // Between the reading of the fleet and the job: the first listener deletes the second tenant.
+    let (other, schema) = (Arc::clone(&gone), name("t2"));
+    let raw = Mutex::new(db.raw());
+    let tenancy = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(counting())
+            .listener(move |event| {
+                if matches!(event, Event::PreMigrate { .. })
+                    && other.lock().expect("a lock").take().is_some()
+                {
+                    raw.lock()
+                        .expect("a lock")
+                        .batch_execute("DROP SCHEMA t2 CASCADE")?;
+                }
+                Ok(())
+            })
+    });
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    let failed: Vec<(&str, String)> = report
+        .failed()
+        .map(|(schema, error)| (schema.as_str(), error.to_string()))
+        .collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(
+        matches!(
+            report.outcome(&schema),
+            Some(Err(Error::NoSuchSchema { .. }))
+        ),
+        "{failed:?}"
+    );
+    assert_once(&db, "t1");
+    assert!(!db.schema_exists("t2"));
+}
+
+#[test]
+fn a_schema_that_goes_while_a_run_waits_for_its_lock_is_not_made_anew() {
+    let db = Db::new();
+    let [t1] = db.tenants(["t1"]);
+    let (slow, there, go) = stopped_in_t1(&db);
+    let raw = Mutex::new(db.raw());
+    thread::scope(|scope| {
+        let first = scope.spawn(|| slow.migrate().tenants().run().expect("a report"));
+        there
+            .recv_timeout(Duration::from_secs(30))
+            .expect("it has the lock");
+        let second = scope.spawn(|| aboard(&db).migrate().tenants().run().expect("a report"));
+        until_someone_asks(&db);
+        raw.lock()
+            .expect("a lock")
+            .batch_execute("DROP SCHEMA t1 CASCADE")
+            .expect("dropped");
+        go.send(()).expect("let on");
+        for run in [first, second] {
+            let report = run.join().expect("no panic");
+            let outcome = report.outcome(&t1.schema_name).expect("an outcome");
+            assert!(outcome.is_err(), "{outcome:?}");
+        }
+    });
+    assert!(!db.schema_exists("t1"));
+    assert_eq!(
+        db.tables("public"),
+        [
+            "__tenant_migrations",
+            "__tenant_schemas",
+            "clients",
+            "plans"
+        ]
+    );
+}
+
+#[test]
+fn a_tenant_is_not_deleted_under_the_hands_of_a_run() {
+    let db = Db::new();
+    let [t1] = db.tenants(["t1"]);
+    let (slow, there, go) = stopped_in_t1(&db);
+    thread::scope(|scope| {
+        let run = scope.spawn(|| applied(slow.migrate().tenants().run().expect("a report")));
+        there
+            .recv_timeout(Duration::from_secs(30))
+            .expect("it has the lock");
+        let delete = scope.spawn(|| {
+            let mut conn = db.tenancy.public().expect("a connection");
+            t1.delete_with(&mut conn, DeleteOptions::new().auto_drop_schema(true))
+        });
+        until_someone_asks(&db);
+        assert!(!delete.is_finished(), "the deletion does not wait");
+        assert!(db.schema_exists("t1"));
+        go.send(()).expect("let on");
+        // The index that is built concurrently and the waiting deletion must not wait for each other.
+        assert_eq!(run.join().expect("no panic"), 3);
+        assert!(delete.join().expect("no panic").expect("deleted"));
+    });
+    assert!(!db.schema_exists("t1"));
+}
