@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 use sha2::{Digest as _, Sha256};
@@ -90,6 +91,38 @@ pub(crate) fn read(
         Vec::new()
     };
     Ok((bookkeeping, applied))
+}
+
+/// Makes what is missing: the schema itself, its ledger with `adopted` in it, the table of states.
+pub(crate) fn make(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    public: &SchemaName,
+    there: sql::Bookkeeping,
+    adopted: &[&Script],
+) -> QueryResult<()> {
+    let mut statements = Vec::new();
+    if !there.schema {
+        statements.push(sql::create_schema(schema));
+    }
+    if !there.state {
+        // Not the lock of the public schema: a run may have that one now.
+        let key = lock_key(public).wrapping_add(1);
+        statements.push(sql::lock_in_transaction(key));
+        statements.push(sql::create_state(public));
+    }
+    if !there.ledger {
+        statements.push(sql::create_ledger(schema));
+    }
+    statements.extend(
+        adopted
+            .iter()
+            .map(|script| sql::record(schema, &script.id, &script.checksum)),
+    );
+    if statements.is_empty() {
+        return Ok(());
+    }
+    sql::run_together(conn, &statements)
 }
 
 /// What is known of each schema of a fleet: one statement, however many they are.
@@ -185,7 +218,7 @@ pub(crate) fn lock_in_transaction(conn: &mut PgConnection, schema: &SchemaName) 
     })? {
         return Ok(());
     }
-    sql::lock_in_transaction(conn, key)
+    conn.batch_execute(&sql::lock_in_transaction(key))
 }
 
 /// Asks until the answer is yes, or patience is at an end.

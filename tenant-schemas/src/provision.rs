@@ -439,13 +439,14 @@ impl Work {
     ) -> Result<()> {
         let schema = tenant.schema_name();
         let is_public = schema == registry.public();
-        let exists = conn
+        let public = registry.public();
+        let there = conn
             .own(|inner| {
                 ledger::lock_in_transaction(inner, schema)?;
-                sql::schema_exists(inner, schema)
+                sql::bookkeeping(inner, schema, public)
             })
             .map_err(|error| Error::database("looking for the schema", error))?;
-        match (exists, adopt || is_public) {
+        match (there.schema, adopt || is_public) {
             (true, false) => {
                 return Err(Error::SchemaExists {
                     schema: schema.clone(),
@@ -458,7 +459,7 @@ impl Work {
             }
             (true, true) => {}
             (false, false) => conn
-                .own(|inner| sql::create_schema(inner, schema))
+                .own(|inner| ledger::make(inner, schema, public, there, &[]))
                 .map_err(|error| Error::database(format!("creating schema {schema}"), error))?,
         }
         let kind = if is_public {
@@ -468,6 +469,7 @@ impl Work {
         };
         let mut job = Job::new(schema.clone(), kind);
         job.tenant = Some(Arc::new(tenant.clone()));
+        job.fresh = !there.schema;
         job.atomic = true;
         job.adopt = adopt;
         let (done, unfinished) = job.run_in_transaction(conn, registry, &self.failures)?;
@@ -475,6 +477,7 @@ impl Work {
         self.saved.applied = done.applied;
         let synced = happened(tenant, What::PostSchemaSync);
         if unfinished {
+            job.fresh = false;
             job.resumed = Some(self.saved.applied.clone());
             self.rest = Some(job);
             self.events.push(synced);

@@ -346,8 +346,13 @@ fn locked(conn: &mut PgConnection, query: &str, key: i64) -> QueryResult<bool> {
 }
 
 /// Takes the lock of a schema until the transaction ends.
-pub(crate) fn lock_in_transaction(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
-    conn.batch_execute(&format!("SELECT pg_catalog.pg_advisory_xact_lock({key})"))
+pub(crate) fn lock_in_transaction(key: i64) -> String {
+    format!("SELECT pg_catalog.pg_advisory_xact_lock({key})")
+}
+
+/// Runs statements as one message: all or none of them, in a transaction or not.
+pub(crate) fn run_together(conn: &mut PgConnection, statements: &[String]) -> QueryResult<()> {
+    conn.batch_execute(&statements.join("; "))
 }
 
 /// Gives the lock of a schema back.
@@ -356,8 +361,8 @@ pub(crate) fn unlock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
 }
 
 /// Creates a schema.
-pub(crate) fn create_schema(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
-    conn.batch_execute(&format!("CREATE SCHEMA {}", schema.quoted()))
+pub(crate) fn create_schema(schema: &SchemaName) -> String {
+    format!("CREATE SCHEMA {}", schema.quoted())
 }
 
 /// Drops a schema and everything in it.

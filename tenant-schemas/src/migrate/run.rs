@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
-use diesel::result::{Error as DieselError, QueryResult};
+use diesel::result::Error as DieselError;
 
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result, uses_new_enum_value};
@@ -46,6 +46,10 @@ impl Migrated {
 
 /// One schema's part in a run.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch that goes with every other"
+)]
 pub(crate) struct Job {
     pub(crate) schema: SchemaName,
     pub(crate) kind: Kind,
@@ -57,6 +61,8 @@ pub(crate) struct Job {
     pub(crate) atomic: bool,
     /// Take over what Diesel's own harness has recorded.
     pub(crate) adopt: bool,
+    /// The schema was created just now, with an empty ledger.
+    pub(crate) fresh: bool,
     /// What was applied before, if this is the rest of a job that was announced then.
     pub(crate) resumed: Option<Vec<MigrationId>>,
 }
@@ -84,6 +90,7 @@ impl Job {
             fake: false,
             atomic: false,
             adopt: false,
+            fresh: false,
             resumed: None,
         }
     }
@@ -200,6 +207,9 @@ impl<'a> Run<'a> {
     /// Makes sure that the bookkeeping is there, and reads the ledger.
     fn prepare(&mut self, conn: &mut TenantConnection) -> Result<Vec<Applied>> {
         let (registry, job) = (self.registry, self.job);
+        if job.fresh {
+            return Ok(Vec::new());
+        }
         let public = registry.public();
         let (bookkeeping, mut applied) = conn
             .own(|inner| ledger::read(inner, &job.schema, public))
@@ -212,29 +222,8 @@ impl<'a> Run<'a> {
         }
         self.diesel = bookkeeping.diesel;
         let adopted = self.adopted(conn, bookkeeping.ledger, &applied)?;
-        if !bookkeeping.ledger || !bookkeeping.state || !adopted.is_empty() {
-            conn.own(|inner| {
-                inner.transaction(|inner| {
-                    if !bookkeeping.state {
-                        // Not the lock of the public schema: a run may have that one now.
-                        sql::lock_in_transaction(inner, ledger::lock_key(public).wrapping_add(1))?;
-                        inner.batch_execute(&sql::create_state(public))?;
-                    }
-                    if !bookkeeping.ledger {
-                        inner.batch_execute(&sql::create_ledger(&job.schema))?;
-                    }
-                    for script in &adopted {
-                        inner.batch_execute(&sql::record(
-                            &job.schema,
-                            &script.id,
-                            &script.checksum,
-                        ))?;
-                    }
-                    QueryResult::Ok(())
-                })
-            })
+        conn.own(|inner| ledger::make(inner, &job.schema, public, bookkeeping, &adopted))
             .map_err(|error| job.database("creating the ledger", error))?;
-        }
         applied.extend(adopted.into_iter().map(Applied::of));
         Ok(applied)
     }
@@ -288,6 +277,10 @@ impl<'a> Run<'a> {
         conn: &mut TenantConnection,
         steps: &[Step<'_>],
     ) -> Result<usize> {
+        if !steps.iter().any(|step| step.script.adds_enum_value()) {
+            self.in_one_transaction(conn, steps)?;
+            return Ok(steps.len());
+        }
         let error = match conn.transaction(|conn| self.in_one_transaction(conn, steps)) {
             Ok(()) => return Ok(steps.len()),
             Err(error) => error,

@@ -297,10 +297,7 @@ fn an_app_that_was_left_out_of_the_taking_over_is_not_run_again() {
 fn c13_a_tenant_saved_over_a_schema_of_diesels_own_adopts_it() {
     let db = diesels_own();
     let tenancy = aboard(&db, &[FIRST, SECOND]);
-    work(tenancy.migrate().shared().adopt().run().map(|report| {
-        assert_eq!(report.len(), 1);
-        report
-    }));
+    work(tenancy.migrate().shared().adopt().run());
     db.raw()
         .batch_execute("DELETE FROM clients WHERE schema_name = 'globex'")
         .expect("a schema without a tenant");
