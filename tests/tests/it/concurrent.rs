@@ -117,20 +117,40 @@ fn c45_unique_indexes_are_made_once_by_two_runs() {
         )],
     );
     let db = Db::unmigrated(|builder| builder);
-    let together = Barrier::new(3);
+    let tenancies = [(); 2].map(|()| db.again(|builder| builder.app(loose.clone())));
+    // The table is there, and nobody can put an index on it yet.
+    let first = tenancies[0].migrate().shared().app("customers").run();
+    first.expect("a report").into_result().expect("migrated");
+    let mut busy = db.raw();
+    busy.batch_execute("BEGIN; LOCK TABLE clients IN ROW EXCLUSIVE MODE")
+        .expect("the table is busy");
+    let blocked = || {
+        let waiting = "SELECT count(*)::text AS value FROM pg_locks WHERE NOT granted \
+             AND relation = 'clients'::regclass";
+        db.strings(waiting).remove(0)
+    };
+    let end = Instant::now() + Duration::from_secs(30);
+    let run = |tenancy: &Tenancy<Client>| {
+        tenancy
+            .migrate()
+            .run()
+            .expect("a report")
+            .into_result()
+            .expect("migrated");
+    };
     thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                let tenancy = db.again(|builder| builder.app(loose.clone()));
-                together.wait();
-                tenancy
-                    .migrate()
-                    .run()
-                    .expect("a report")
-                    .into_result()
-                    .expect("migrated");
-            });
+        // Whatever happens, it goes before the runs are waited for.
+        let mut busy = busy;
+        scope.spawn(|| run(&tenancies[0]));
+        while blocked() != "1" {
+            assert!(Instant::now() < end, "the first run makes no index");
         }
+        scope.spawn(|| run(&tenancies[1]));
+        // The second one waits for the first, or has come as far as it.
+        while !someone_asks(&db) && blocked() != "2" {
+            assert!(Instant::now() < end, "the second run does not come so far");
+        }
+        busy.batch_execute("COMMIT").expect("the table is free");
     });
     let indexes = "SELECT count(*)::text AS value FROM pg_indexes WHERE tablename = 'clients'";
     assert_eq!(db.strings(indexes), ["3"]);
@@ -215,14 +235,20 @@ fn stopped_in_t1(db: &Db) -> (Tenancy<Client>, mpsc::Receiver<()>, mpsc::Sender<
     (tenancy, there, go)
 }
 
+/// Whether some session asked for a lock that another one has, and asked for nothing since.
+fn someone_asks(db: &Db) -> bool {
+    let asking = "SELECT count(*)::text AS value FROM pg_stat_activity \
+         WHERE datname = current_database() AND state <> 'active' \
+         AND (query LIKE '%pg_try_advisory_lock%' OR query LIKE '%waiting for the lock%') \
+         AND query NOT LIKE '%pg_stat_activity%'";
+    db.strings(asking) != ["0"]
+}
+
 /// Waits until some session asks for the lock that another one has.
 fn until_someone_asks(db: &Db) {
     let end = Instant::now() + Duration::from_secs(30);
-    let asking = "SELECT count(*)::text AS value FROM pg_stat_activity \
-         WHERE datname = current_database() AND (query LIKE '%pg_try_advisory_lock%' OR query LIKE '%waiting for the lock%') \
-         AND query NOT LIKE '%pg_stat_activity%'";
     // The one that has the lock has gone on to other statements.
-    while db.strings(asking) == ["0"] {
+    while !someone_asks(db) {
         assert!(Instant::now() < end, "nobody asks for the lock");
     }
 }

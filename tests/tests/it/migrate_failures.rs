@@ -353,15 +353,15 @@ fn a_migration_that_ends_too_early_is_to_blame_itself() {
 
 #[test]
 fn a_quote_left_open_is_not_blamed_on_the_next_migration() {
-    let error = failure(&[
-        FIRST,
-        ("2_bad", "SELECT 'it", ""),
-        ("3_next", "SELECT 'fine'", ""),
-    ]);
-    assert!(
-        matches!(&error, Error::Migration { version, .. } if version == "2_bad"),
-        "{error}"
-    );
+    // Read as one text, the next migration closes the quote, and the mistake is there.
+    for open in ["SELECT 'it", "DO $$ BEGIN NULL; END"] {
+        let next = ("3_next", "SELECT $$fine$$, 'fine'", "");
+        let error = failure(&[FIRST, ("2_bad", open, ""), next]);
+        assert!(
+            matches!(&error, Error::Migration { version, .. } if version == "2_bad"),
+            "{error}"
+        );
+    }
 }
 
 const SECOND_LATER: (&str, &str, &str) = ("3_second", "CREATE TABLE second (id integer)", "");

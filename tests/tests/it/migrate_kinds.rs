@@ -310,6 +310,54 @@ fn c49_a_migration_in_rust_runs_in_every_tenant() {
     }
 }
 
+/// Names the rooms in SQL, and in Rust when it is reverted.
+#[derive(Clone)]
+struct RevertsInRust(Renames);
+
+impl MigrationSource<Pg> for RevertsInRust {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        Ok(vec![Box::new(self.clone())])
+    }
+}
+
+impl Migration<Pg> for RevertsInRust {
+    fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
+        Ok(conn.batch_execute("UPDATE rooms SET name = 'in SQL'")?)
+    }
+
+    fn revert(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
+        self.0.run(conn)
+    }
+
+    fn metadata(&self) -> &dyn MigrationMetadata {
+        &self.0
+    }
+
+    fn name(&self) -> &dyn MigrationName {
+        &self.0.name
+    }
+}
+
+#[test]
+fn c49_a_migration_can_be_sql_one_way_and_rust_the_other() {
+    let db = with_rooms(&["t1", "t2"]);
+    let source = RevertsInRust(Renames::source(true).0.remove(0));
+    let tenancy = aboard(&db, App::new("mixed", AppScope::Tenant).migrations(source));
+    let up = tenancy.migrate().run().expect("a report");
+    up.into_result().expect("migrated");
+    assert_eq!(room_names(&db, "t2"), ["in SQL"]);
+    let down = tenancy
+        .migrate()
+        .tenants()
+        .app("mixed")
+        .to_zero()
+        .run()
+        .expect("a report");
+    down.into_result().expect("reverted");
+    assert_eq!(room_names(&db, "t1"), ["t1"]);
+    assert_eq!(room_names(&db, "t2"), ["t2"]);
+}
+
 #[test]
 fn c49_a_migration_in_rust_that_fails_or_panics_is_one_tenants_failure() {
     for transactional in [true, false] {

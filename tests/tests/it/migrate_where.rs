@@ -292,7 +292,12 @@ fn a_migration_that_moves_the_path_moves_it_for_itself_alone() {
                 "",
             ),
             (
-                "2024-05-02-000000_next",
+                "2024-05-02-000000_worse",
+                "SET search_path TO public; SELECT 1",
+                "",
+            ),
+            (
+                "2024-05-03-000000_next",
                 "CREATE TABLE after_dump (id integer)",
                 "",
             ),
@@ -301,6 +306,7 @@ fn a_migration_that_moves_the_path_moves_it_for_itself_alone() {
     let db = Db::with(|builder| builder.pool_size(1).app(customers()).app(dumped));
     let acme = db.tenant("acme");
     assert_eq!(db.tables("acme"), ["__tenant_migrations", "after_dump"]);
+    assert!(!db.tables("public").contains(&"after_dump".to_owned()));
     // The settings of the dump are not for the next user of the connection.
     let mut conn = db.tenancy.tenant(&acme).expect("a connection");
     let settings = "SELECT current_setting('statement_timeout') AS value";
