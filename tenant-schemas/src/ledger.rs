@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 use sha2::{Digest as _, Sha256};
@@ -108,7 +107,7 @@ pub(crate) fn make(
     if !there.state {
         // Not the lock of the public schema: a run may have that one now.
         let key = lock_key(public).wrapping_add(1);
-        statements.push(sql::lock_in_transaction(key));
+        statements.push(sql::take_lock(key));
         statements.push(sql::create_state(public));
     }
     if !there.ledger {
@@ -218,7 +217,7 @@ pub(crate) fn lock_in_transaction(conn: &mut PgConnection, schema: &SchemaName) 
     })? {
         return Ok(());
     }
-    conn.batch_execute(&sql::lock_in_transaction(key))
+    sql::lock_in_transaction(conn, key)
 }
 
 /// Asks until the answer is yes, or patience is at an end.

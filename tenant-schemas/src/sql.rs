@@ -345,8 +345,13 @@ fn locked(conn: &mut PgConnection, query: &str, key: i64) -> QueryResult<bool> {
     Ok(row.locked)
 }
 
-/// Takes the lock of a schema until the transaction ends.
-pub(crate) fn lock_in_transaction(key: i64) -> String {
+/// Takes a lock until the transaction ends; waits for it in the server.
+pub(crate) fn lock_in_transaction(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
+    conn.batch_execute(&take_lock(key))
+}
+
+/// Takes a lock until the transaction ends, as part of a message.
+pub(crate) fn take_lock(key: i64) -> String {
     format!("SELECT pg_catalog.pg_advisory_xact_lock({key})")
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
 
 use crate::connection::Scope;
 use crate::error::{Error, Result};
@@ -304,7 +305,7 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
                 if sql::schema_exists(inner, public)? {
                     return Ok(());
                 }
-                sql::create_schema(inner, public)
+                inner.batch_execute(&sql::create_schema(public))
             })
         })
         .map_err(|error| Error::database(format!("creating schema {public}"), error))

@@ -383,7 +383,13 @@ fn a_tenant_is_not_deleted_under_the_hands_of_a_run() {
         go.send(()).expect("let on");
         // The index that is built concurrently and the waiting deletion must not wait for each other.
         assert_eq!(run.join().expect("no panic"), 3);
-        assert!(delete.join().expect("no panic").expect("deleted"));
+        assert!(
+            delete
+                .join()
+                .expect("no panic")
+                .expect("deleted")
+                .schema_dropped
+        );
     });
     assert!(!db.schema_exists("t1"));
 }

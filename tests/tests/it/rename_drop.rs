@@ -444,7 +444,7 @@ fn dropping_a_schema_is_announced_and_can_be_refused() {
     let error = db.tenancy.drop_schema_cascade(&acme.schema_name);
     assert_eq!(
         error.expect_err("refused").to_string(),
-        "a listener of PreDrop failed for schema acme, nothing was changed"
+        "a listener of PreDrop failed for schema acme: its transaction was rolled back"
     );
     assert_eq!(db.tables("acme"), ["__tenant_migrations", "rooms"]);
     insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");

@@ -210,7 +210,7 @@ fn pre_drop_can_still_read_the_tenants_data_and_refuse() {
     let error = acme.delete_with(&mut conn, options).expect_err("refused");
     assert_eq!(
         error.to_string(),
-        "a listener of PreDrop failed for schema acme, nothing was changed"
+        "a listener of PreDrop failed for schema acme: its transaction was rolled back"
     );
     assert!(acme.row(&mut conn).expect("read").is_some());
     insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
@@ -293,7 +293,9 @@ fn c14_a_failing_listener_inside_rolls_everything_back_and_stops_the_others() {
         let error = client("acme").save(&mut conn).expect_err(failing);
         assert_eq!(
             error.to_string(),
-            format!("a listener of {failing} failed for schema acme, nothing was changed")
+            format!(
+                "a listener of {failing} failed for schema acme: its transaction was rolled back"
+            )
         );
         let source = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(source.as_deref(), Some(&*format!("no {failing} today")));
