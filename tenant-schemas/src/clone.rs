@@ -156,21 +156,10 @@ impl Make<'_> {
 
     /// Locks all schemas, in an order that everyone has, and looks which of them exist.
     fn lock(&self, conn: &mut TenantConnection, target: &SchemaName) -> Result<()> {
-        let mut keys: Vec<i64> = self
-            .sources
-            .iter()
-            .copied()
-            .chain([target])
-            .map(ledger::lock_key)
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
         let failed = |error| Error::database("looking for the schemas", error);
-        conn.own(|inner| {
-            keys.into_iter()
-                .try_for_each(|key| sql::lock_in_transaction(inner, key))
-        })
-        .map_err(failed)?;
+        let schemas = self.sources.iter().copied().chain([target]);
+        conn.own(|inner| ledger::lock_all_in_transaction(inner, schemas))
+            .map_err(failed)?;
         for schema in self.sources {
             if !conn
                 .own(|inner| sql::schema_exists(inner, schema))

@@ -4,7 +4,7 @@
 //! rename. One table beside the shared ones sums them up, written in the same
 //! transactions: it answers for a whole fleet in one statement.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ pub(crate) fn make(
 ) -> QueryResult<()> {
     let mut statements = Vec::new();
     if !there.schema {
-        statements.push(sql::create_schema(schema));
+        statements.push(sql::make_schema(schema));
     }
     if !there.state {
         // Not the lock of the public schema: a run may have that one now.
@@ -218,6 +218,17 @@ pub(crate) fn lock_in_transaction(conn: &mut PgConnection, schema: &SchemaName) 
         return Ok(());
     }
     sql::lock_in_transaction(conn, key)
+}
+
+/// Takes the locks of several schemas until the transaction ends, in one order whoever asks.
+pub(crate) fn lock_all_in_transaction<'a>(
+    conn: &mut PgConnection,
+    schemas: impl IntoIterator<Item = &'a SchemaName>,
+) -> QueryResult<()> {
+    let schemas: BTreeSet<&SchemaName> = schemas.into_iter().collect();
+    schemas
+        .into_iter()
+        .try_for_each(|schema| lock_in_transaction(conn, schema))
 }
 
 /// Asks until the answer is yes, or patience is at an end.

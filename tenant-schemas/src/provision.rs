@@ -638,10 +638,7 @@ fn rename<T: TenantModel>(
     let mut row = tenant.row(conn)?.ok_or_else(|| not_saved(tenant))?;
     let (old, new) = conn
         .own(|inner| {
-            // In one order, whichever way round two of them are renamed.
-            for schema in [from.min(to), from.max(to)] {
-                ledger::lock_in_transaction(inner, schema)?;
-            }
+            ledger::lock_all_in_transaction(inner, [from, to])?;
             Ok((
                 sql::schema_exists(inner, from)?,
                 sql::schema_exists(inner, to)?,

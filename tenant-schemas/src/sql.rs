@@ -366,7 +366,12 @@ pub(crate) fn unlock(conn: &mut PgConnection, key: i64) -> QueryResult<()> {
 }
 
 /// Creates a schema.
-pub(crate) fn create_schema(schema: &SchemaName) -> String {
+pub(crate) fn create_schema(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    conn.batch_execute(&make_schema(schema))
+}
+
+/// Creates a schema, as part of a message.
+pub(crate) fn make_schema(schema: &SchemaName) -> String {
     format!("CREATE SCHEMA {}", schema.quoted())
 }
 

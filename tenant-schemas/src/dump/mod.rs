@@ -22,9 +22,9 @@ use std::io::{self, BufRead, Write};
 use crate::clone::{Copied, Make};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
+use crate::migrate::locked;
 use crate::model::TenantModel;
 use crate::provision::{refuse_other_scope, registry_of};
-use crate::{ledger, sql};
 
 /// The version of the format.
 const FORMAT: &str = "1";
@@ -110,19 +110,13 @@ pub trait DumpTenant: TenantModel {
                 schema: schema.clone(),
             });
         }
-        let failed = |error| Error::database(format!("reading schema {schema}"), error);
         // Taken before the transaction begins: what it sees is fixed by its first statement.
-        let key = ledger::lock_key(schema);
-        conn.own(|inner| sql::lock(inner, key)).map_err(failed)?;
-        let result = conn
-            .build_transaction()
-            .repeatable_read()
-            .read_only()
-            .run(|conn| conn.own(|inner| write::dump(inner, schema, out, options.data)));
-        if conn.own(|inner| sql::unlock(inner, key)).is_err() {
-            conn.condemn();
-        }
-        result
+        locked(conn, schema, |conn| {
+            conn.build_transaction()
+                .repeatable_read()
+                .read_only()
+                .run(|conn| conn.own(|inner| write::dump(inner, schema, out, options.data)))
+        })
     }
 
     /// Saves this tenant, with a schema out of a dump, in one transaction or a savepoint of the caller's.

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::Connection as _;
-use diesel::connection::SimpleConnection as _;
 
 use crate::connection::Scope;
 use crate::error::{Error, Result};
@@ -305,7 +304,7 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
                 if sql::schema_exists(inner, public)? {
                     return Ok(());
                 }
-                inner.batch_execute(&sql::create_schema(public))
+                sql::create_schema(inner, public)
             })
         })
         .map_err(|error| Error::database(format!("creating schema {public}"), error))
