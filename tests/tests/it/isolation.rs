@@ -149,6 +149,17 @@ fn c24_after_a_rollback_to_a_savepoint_the_next_query_reads_the_right_tenant() {
             });
             assert_eq!(failed, Err(DieselError::RollbackTransaction));
             assert_eq!(rooms_of(conn), ["Blue"], "{mode:?}");
+            // What the savepoint reverts to is globex, and the path of acme was set inside.
+            conn.with_schema(&name("globex"), |conn| {
+                assert_eq!(rooms_of(conn), ["Red"]);
+                Ok::<_, DieselError>(())
+            })?;
+            let failed: Result<(), DieselError> = conn.transaction(|conn| {
+                assert_eq!(rooms_of(conn), ["Blue"], "{mode:?}");
+                Err(DieselError::RollbackTransaction)
+            });
+            assert_eq!(failed, Err(DieselError::RollbackTransaction));
+            assert_eq!(rooms_of(conn), ["Blue"], "{mode:?}");
             // The savepoint is in globex' scope, and what it reverts to is, too.
             conn.with_schema(&name("globex"), |conn| {
                 assert_eq!(rooms_of(conn), ["Red"]);

@@ -254,43 +254,52 @@ fn c25_two_connections_whose_insides_are_swapped_keep_their_tenants() {
     assert_eq!(rooms_of(&mut other), ["Red"]);
 }
 
-#[test]
-fn c25_an_instrumentation_that_panics_leaves_the_right_tenant() {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
+/// Panics when the next statement has been sent.
+fn panic_next(conn: &mut TenantConnection) {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     use diesel::connection::InstrumentationEvent;
 
-    let hotels = Hotels::new();
-    let mut conn = hotels.acme();
-    let armed = Arc::new(AtomicBool::new(false));
-    let trigger = Arc::clone(&armed);
+    let armed = AtomicBool::new(true);
     conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
         let finished = matches!(event, InstrumentationEvent::FinishQuery { .. });
-        assert!(!(finished && trigger.swap(false, SeqCst)), "on purpose");
+        assert!(!(finished && armed.swap(false, SeqCst)), "on purpose");
     });
-    armed.store(true, SeqCst);
-    let unwound = catch_unwind(AssertUnwindSafe(|| {
-        conn.with_schema(&name("globex"), |_| Ok::<_, DieselError>(()))
-    }));
-    assert!(unwound.is_err());
-    assert_eq!(rooms_of(&mut conn), ["Blue"]);
-    conn.batch_execute("SET search_path TO globex")
-        .expect("set");
-    assert_eq!(rooms_of(&mut conn), ["Blue"]);
-    armed.store(true, SeqCst);
-    let unwound = catch_unwind(AssertUnwindSafe(|| {
-        conn.transaction(|_| Ok::<_, DieselError>(()))
-    }));
-    assert!(unwound.is_err());
-    drop(conn);
-    // What was begun there is not this checkout's transaction.
-    insert_room(&mut hotels.acme(), 2, "Grey");
-    assert_eq!(
-        hotels
-            .db
-            .strings("SELECT name AS value FROM acme.rooms ORDER BY id"),
-        ["Blue", "Grey"]
-    );
+}
+
+#[test]
+fn c25_an_instrumentation_that_panics_leaves_the_right_tenant() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    for mode in MODES {
+        let hotels = Hotels::with(mode);
+        let mut conn = hotels.acme();
+        panic_next(&mut conn);
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            conn.with_schema(&name("globex"), |_| Ok::<_, DieselError>(()))
+        }));
+        assert!(unwound.is_err());
+        assert_eq!(rooms_of(&mut conn), ["Blue"], "{mode:?}");
+        conn.batch_execute("SET search_path TO globex")
+            .expect("set");
+        assert_eq!(rooms_of(&mut conn), ["Blue"], "{mode:?}");
+        drop(conn);
+        assert_eq!(rooms_of(&mut hotels.acme()), ["Blue"], "{mode:?}");
+        let mut conn = hotels.acme();
+        panic_next(&mut conn);
+        let unwound = catch_unwind(AssertUnwindSafe(|| {
+            conn.transaction(|_| Ok::<_, DieselError>(()))
+        }));
+        assert!(unwound.is_err());
+        drop(conn);
+        // What was begun there is not this checkout's transaction.
+        insert_room(&mut hotels.acme(), 2, "Grey");
+        assert_eq!(
+            hotels
+                .db
+                .strings("SELECT name AS value FROM acme.rooms ORDER BY id"),
+            ["Blue", "Grey"],
+            "{mode:?}"
+        );
+    }
 }
