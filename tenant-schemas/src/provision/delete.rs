@@ -1,0 +1,97 @@
+//! Deleting: the row, and the schema if it is to go with it.
+
+use std::sync::Arc;
+
+use diesel::pg::PgConnection;
+use diesel::result::{Error as DieselError, QueryResult};
+
+use super::{DeleteOptions, Deleted, happened, look_again, not_saved};
+use crate::connection::TenantConnection;
+use crate::error::{Error, Result};
+use crate::event::What;
+use crate::ledger;
+use crate::migrate::{Failures, emit, lock};
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::provision::Lifecycle as _;
+use crate::registry::Registry;
+use crate::sql;
+
+/// A tenant that is deleted, as soon as the transaction is committed.
+pub(super) struct Deletion {
+    schema_dropped: bool,
+    failures: Failures,
+}
+
+impl Deletion {
+    pub(super) fn finish(self) -> Deleted {
+        Deleted {
+            schema_dropped: self.schema_dropped,
+            listener_failures: std::mem::take(&mut *lock(&self.failures)),
+        }
+    }
+}
+
+pub(super) fn delete<T: TenantModel>(
+    tenant: &T,
+    conn: &mut TenantConnection,
+    registry: &Arc<Registry>,
+    options: DeleteOptions,
+) -> Result<Deletion> {
+    let schema = tenant.schema_name();
+    let Some(row) = tenant.row(conn)? else {
+        return Err(not_saved(tenant));
+    };
+    if row.schema_name() != schema {
+        return Err(Error::SchemaNameChanged {
+            from: row.schema_name().clone(),
+            to: schema.clone(),
+        });
+    }
+    let failures = Failures::default();
+    let drop = options.drop_schema.unwrap_or(T::AUTO_DROP_SCHEMA)
+        && registry.refuse_protected(schema, "dropped").is_ok();
+    let exists = drop
+        && conn
+            .own(|inner| {
+                ledger::lock_in_transaction(inner, schema)?;
+                sql::schema_exists(inner, schema)
+            })
+            .map_err(|error| Error::database("looking for the schema", error))?;
+    if exists {
+        emit(conn, registry, happened(&row, What::PreDrop), &failures)?;
+    }
+    let deleted = conn
+        .with_public(|conn| row.delete_row(conn))
+        .map_err(|error: DieselError| {
+            Error::database(format!("deleting the row of tenant {schema}"), error)
+        })?;
+    if !deleted {
+        return Err(not_saved(tenant));
+    }
+    if exists {
+        conn.own(|inner| {
+            sql::drop_schema_cascade(inner, schema)?;
+            forget_state(inner, registry, schema)
+        })
+        .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
+        look_again(conn, registry);
+    }
+    Ok(Deletion {
+        schema_dropped: exists,
+        failures,
+    })
+}
+
+/// Removes a schema that is gone from the table of states, if there is one.
+pub(crate) fn forget_state(
+    conn: &mut PgConnection,
+    registry: &Registry,
+    schema: &SchemaName,
+) -> QueryResult<()> {
+    let public = registry.public();
+    if sql::bookkeeping(conn, public, public)?.state {
+        sql::forget_state(conn, public, schema)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Renaming: schema, row and state together.
+
+use std::sync::Arc;
+
+use super::{duplicate, look_again, not_saved};
+use crate::connection::TenantConnection;
+use crate::error::{Error, Result};
+use crate::ledger;
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::provision::Lifecycle as _;
+use crate::registry::Registry;
+use crate::sql;
+
+pub(super) fn rename<T: TenantModel>(
+    tenant: &T,
+    conn: &mut TenantConnection,
+    registry: &Arc<Registry>,
+    to: &SchemaName,
+) -> Result<T> {
+    let from = tenant.schema_name();
+    let mut row = tenant.row(conn)?.ok_or_else(|| not_saved(tenant))?;
+    let (old, new) = conn
+        .own(|inner| {
+            ledger::lock_all_in_transaction(inner, [from, to])?;
+            Ok((
+                sql::schema_exists(inner, from)?,
+                sql::schema_exists(inner, to)?,
+            ))
+        })
+        .map_err(|error| Error::database("looking for the schemas", error))?;
+    if !old {
+        return Err(Error::NoSuchSchema {
+            schema: from.clone(),
+        });
+    }
+    if new {
+        return Err(Error::SchemaExists { schema: to.clone() });
+    }
+    row.set_schema_name(to.clone());
+    let stored = conn
+        .with_public(|conn| row.update_row(conn))
+        .map_err(|error| duplicate(to, error))?
+        .ok_or_else(|| not_saved(tenant))?;
+    conn.own(|inner| {
+        let public = registry.public();
+        sql::rename_schema(inner, from, to)?;
+        if sql::bookkeeping(inner, public, public)?.state {
+            sql::rename_state(inner, public, from, to)?;
+        }
+        Ok(())
+    })
+    .map_err(|error| Error::database(format!("renaming schema {from} to {to}"), error))?;
+    look_again(conn, registry);
+    Ok(stored)
+}
