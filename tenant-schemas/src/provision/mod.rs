@@ -24,8 +24,8 @@ use self::delete::{Deletion, delete};
 use self::rename::rename;
 
 pub(crate) use self::delete::forget_state;
-pub(crate) use self::save::Work;
 pub use self::options::{DeleteOptions, Deleted, SaveOptions, Saved};
+pub(crate) use self::save::Work;
 
 /// What happens to a tenant and its schema. Every [`TenantModel`] has it.
 ///
