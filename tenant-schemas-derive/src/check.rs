@@ -1,5 +1,7 @@
 //! The rules that a struct of tenants or domains has to keep, one function each.
 
+use syn::{Expr, Lit};
+
 use crate::errors::Errors;
 use crate::model::{Column, Role, Row, is_type};
 
@@ -65,6 +67,7 @@ fn every_row(row: &Row<'_>, errors: &mut Errors) {
     only_plain_fields_are_generated(row, errors);
     generated_fields_have_no_default(row, errors);
     keys_have_no_default(row, errors);
+    text_is_no_default_of_numbers_and_bools(row, errors);
     nothing_is_embedded(row, errors);
 }
 
@@ -138,6 +141,29 @@ fn keys_have_no_default(row: &Row<'_>, errors: &mut Errors) {
             errors.at(&default.key, message);
         }
     }
+}
+
+/// What the compiler would say depends on whatever else the program links.
+fn text_is_no_default_of_numbers_and_bools(row: &Row<'_>, errors: &mut Errors) {
+    for column in &row.columns {
+        let text = column.default_expr().filter(|value| is_text(value));
+        let known = PRIMITIVES.iter().find(|name| is_type(column.inner(), name));
+        if let (Some(text), Some(name)) = (text, known) {
+            errors.at(
+                text,
+                format!("this is text, and the field is of type `{name}`"),
+            );
+        }
+    }
+}
+
+/// The types of which no text literal is a value.
+const PRIMITIVES: [&str; 9] = [
+    "bool", "i16", "i32", "i64", "u16", "u32", "u64", "f32", "f64",
+];
+
+fn is_text(value: &Expr) -> bool {
+    matches!(value, Expr::Lit(literal) if matches!(literal.lit, Lit::Str(_)))
 }
 
 fn nothing_is_embedded(row: &Row<'_>, errors: &mut Errors) {
