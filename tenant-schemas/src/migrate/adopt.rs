@@ -5,7 +5,7 @@ use crate::ledger::Applied;
 use crate::registry::Registry;
 use crate::script::Script;
 
-use super::run::Job;
+use super::job::Job;
 
 /// A version that Diesel has recorded, and whose it may be: `(version, candidates)`.
 type Claim<'a> = (String, Vec<&'a Script>);

@@ -2,37 +2,29 @@
 
 mod adopt;
 mod execute;
+mod fleet;
+mod job;
 mod list;
 mod message;
 mod plan;
 mod run;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use diesel::Connection as _;
-
-use crate::connection::Scope;
 use crate::error::{Error, Result};
-use crate::event::panic_message;
-use crate::ledger::{self, Known};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
-use crate::path::SearchPath;
-use crate::provision::Lifecycle as _;
 use crate::registry::{Kind, Registry};
-use crate::report::{Outcome, Report};
-use crate::rules;
-use crate::sql;
+use crate::report::Report;
 use crate::tenancy::Tenancy;
 
 use self::plan::{Selection, Target};
 
 pub use self::execute::{Executor, Parallel, Sequential};
+pub use self::job::Migrated;
+pub(crate) use self::job::{Failures, Job, locked};
 pub use self::list::{ListedMigration, ListedSchema, Pending, PlannedMigration, PlannedSchema};
-pub use self::run::Migrated;
-pub(crate) use self::run::{Failures, Job, emit, lock, locked};
+pub(crate) use self::run::{emit, lock};
 
 /// A run over the shared schema and the fleet, put together and then started.
 ///
@@ -270,185 +262,4 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
             ..Job::new(schema, kind)
         }
     }
-
-    fn run_shared(&self) -> Result<Outcome<Migrated>> {
-        let public = self.registry().public().clone();
-        let job = self.job(public.clone(), Kind::Shared);
-        let mut result = self
-            .create_shared_schema()
-            .and_then(|()| self.run_job(&job));
-        let whole = self.selection == Selection::default() && !self.fake;
-        if whole && result.is_ok() {
-            let mut conn = self.tenancy.public()?;
-            // Two runs at once would make each index twice.
-            let enforced = locked(&mut conn, &public, |conn| {
-                rules::enforce(conn, self.registry())
-            });
-            if let Err(error) = enforced {
-                result = Err(error);
-            }
-        }
-        Ok(Outcome::new(public, result))
-    }
-
-    /// Creates the shared schema, if it is one with a name of its own that is not there yet.
-    fn create_shared_schema(&self) -> Result<()> {
-        let public = self.registry().public();
-        let mut conn = self.tenancy.pool().get()?;
-        conn.own(|inner| {
-            if sql::schema_exists(inner, public)? {
-                return Ok(());
-            }
-            inner.transaction(|inner| {
-                sql::lock_in_transaction(inner, ledger::lock_key(public))?;
-                if sql::schema_exists(inner, public)? {
-                    return Ok(());
-                }
-                sql::create_schema(inner, public)
-            })
-        })
-        .map_err(|error| Error::database(format!("creating schema {public}"), error))
-    }
-
-    /// The tenants that the run is about, in order, and the jobs to be done for them.
-    fn tenant_jobs(&self) -> Result<Vec<Job>> {
-        let registry = self.registry();
-        let mut conn = self.tenancy.public()?;
-        let mut tenants = T::all(&mut conn)?;
-        tenants.retain(|tenant| tenant.schema_name() != registry.public());
-        if !self.only.is_empty() {
-            for schema in &self.only {
-                let is_tenant = tenants.iter().any(|tenant| tenant.schema_name() == schema);
-                if !is_tenant && schema != registry.public() {
-                    return Err(Error::NotSaved {
-                        schema: schema.clone(),
-                    });
-                }
-            }
-            tenants.retain(|tenant| self.only.contains(tenant.schema_name()));
-        }
-        Ok(tenants
-            .into_iter()
-            .map(|tenant| {
-                let kind = Kind::Tenant(tenant.tenant_type());
-                let mut job = self.job(tenant.schema_name().clone(), kind);
-                job.tenant = Some(Arc::new(tenant));
-                job
-            })
-            .collect())
-    }
-
-    /// What is known of the schemas of these jobs without asking each.
-    fn known(&self, jobs: &[Job]) -> Result<Vec<Known>> {
-        let schemas: Vec<(SchemaName, Kind)> = jobs
-            .iter()
-            .map(|job| (job.schema.clone(), job.kind.clone()))
-            .collect();
-        let mut conn = self.tenancy.public()?;
-        conn.own(|inner| ledger::fleet(inner, self.registry(), &schemas))
-    }
-
-    fn run_tenants(&self) -> Result<Vec<Outcome<Migrated>>> {
-        let jobs = self.tenant_jobs()?;
-        let known = self.known(&jobs)?;
-        let mut results: Vec<Mutex<Option<Result<Migrated>>>> = Vec::with_capacity(jobs.len());
-        let mut open = Vec::new();
-        for (number, (job, known)) in jobs.iter().zip(&known).enumerate() {
-            let done = self.done_already(job, known)?;
-            if done.is_none() {
-                open.push((number, AtomicBool::new(false)));
-            }
-            results.push(Mutex::new(done.map(Ok)));
-        }
-        let stop = AtomicBool::new(false);
-        self.executor.execute(open.len(), &|number| {
-            let Some((number, started)) = open.get(number) else {
-                return;
-            };
-            if stop.load(Ordering::Relaxed) || started.swap(true, Ordering::Relaxed) {
-                return;
-            }
-            let job = &jobs[*number];
-            let result = if known[*number] == Known::Missing {
-                Err(Error::NoSuchSchema {
-                    schema: job.schema.clone(),
-                })
-            } else {
-                self.run_job(job)
-            };
-            if result.is_err() && self.fail_fast {
-                stop.store(true, Ordering::Relaxed);
-            }
-            *slot(&results[*number]) = Some(result);
-        });
-        Ok(jobs
-            .into_iter()
-            .zip(results)
-            .map(|(job, result)| {
-                let result = result
-                    .into_inner()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .unwrap_or_else(|| {
-                        Err(Error::Skipped {
-                            schema: job.schema.clone(),
-                        })
-                    });
-                Outcome::new(job.schema, result)
-            })
-            .collect())
-    }
-
-    /// What there is to report of a job that has nothing to do, as far as is known.
-    fn done_already(&self, job: &Job, known: &Known) -> Result<Option<Migrated>> {
-        let registry = self.registry();
-        let applied = match known {
-            _ if self.verify => return Ok(None),
-            Known::Current => registry.all_applied(&job.kind),
-            Known::Applied(applied) => applied.clone(),
-            Known::Missing | Known::Nothing => return Ok(None),
-        };
-        let steps = plan::plan(registry, &job.kind, &applied, &self.selection)?;
-        if !steps.is_empty() || self.adopt {
-            return Ok(None);
-        }
-        Ok(Some(Migrated {
-            changed: run::note_changed(registry, job, &applied),
-            ..Migrated::default()
-        }))
-    }
-
-    fn skipped_tenants(&self) -> Vec<Outcome<Migrated>> {
-        if !self.wants_tenants() {
-            return Vec::new();
-        }
-        // The tenants' table may be what could not be made.
-        let jobs = self.tenant_jobs().unwrap_or_default();
-        jobs.into_iter()
-            .map(|job| {
-                let schema = job.schema.clone();
-                Outcome::new(job.schema, Err(Error::Skipped { schema }))
-            })
-            .collect()
-    }
-
-    /// Runs one job on a connection that has the path of its migrations already.
-    fn run_job(&self, job: &Job) -> Result<Migrated> {
-        let registry = self.registry();
-        let run = || {
-            let path =
-                SearchPath::new(job.schema.clone()).extra(registry.policy.extra.iter().cloned());
-            let mut conn = self.tenancy.checkout(&Scope::new(path))?;
-            job.run(&mut conn, registry)
-        };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            Err(Error::Panicked {
-                schema: job.schema.clone(),
-                message: panic_message(&*panic),
-            })
-        })
-    }
-}
-
-fn slot<R>(result: &Mutex<R>) -> std::sync::MutexGuard<'_, R> {
-    result.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,196 +1,37 @@
-//! Running a plan in one schema.
+//! [`Run`]: a job at work, step by step.
 
-use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
-use diesel::result::Error as DieselError;
 
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result, uses_new_enum_value};
 use crate::event::{Happened, ListenerFailure, What};
 use crate::ledger::{self, Applied};
-use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::registry::{Kind, Registry};
 use crate::script::{self, Body, MigrationId, Script};
 use crate::{sql, statement};
 
 use super::adopt;
+use super::job::{Failures, Job, Migrated};
 use super::message::{Message, failed, line_of, position};
-use super::plan::{Selection, Step, plan, refuse_irreversible};
-
-/// What was done in one schema.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Migrated {
-    /// The migrations that were applied, in order.
-    pub applied: Vec<MigrationId>,
-    /// The migrations that were reverted, in order.
-    pub reverted: Vec<MigrationId>,
-    /// Migrations that were applied earlier, with another text than they have now.
-    pub changed: Vec<MigrationId>,
-    /// Listeners that failed after their event was committed.
-    pub listener_failures: Vec<ListenerFailure>,
-}
-
-impl Migrated {
-    /// Whether nothing had to be done.
-    #[must_use]
-    pub fn is_unchanged(&self) -> bool {
-        self.applied.is_empty() && self.reverted.is_empty()
-    }
-}
-
-/// One schema's part in a run.
-#[derive(Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch that goes with every other"
-)]
-pub(crate) struct Job {
-    pub(crate) schema: SchemaName,
-    pub(crate) kind: Kind,
-    pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
-    pub(crate) selection: Selection,
-    /// Write the ledger, run nothing.
-    pub(crate) fake: bool,
-    /// Everything in one transaction, not each migration in its own.
-    pub(crate) atomic: bool,
-    /// Take over what Diesel's own harness has recorded.
-    pub(crate) adopt: bool,
-    /// The schema was created just now, with an empty ledger.
-    pub(crate) fresh: bool,
-    /// What was applied before, if this is the rest of a job that was announced then.
-    pub(crate) resumed: Option<Vec<MigrationId>>,
-}
-
-/// Failures of listeners, gathered while the work goes on.
-pub(crate) type Failures = Arc<Mutex<Vec<ListenerFailure>>>;
+use super::plan::Step;
 
 /// A job at work.
 pub(super) struct Run<'a> {
     pub(super) registry: &'a Arc<Registry>,
     pub(super) job: &'a Job,
-    done: Migrated,
-    failures: Failures,
+    pub(super) done: Migrated,
+    pub(super) failures: Failures,
     /// The schema has the table of Diesel's own harness.
     diesel: bool,
 }
 
-impl Job {
-    pub(crate) fn new(schema: SchemaName, kind: Kind) -> Self {
-        Self {
-            schema,
-            kind,
-            tenant: None,
-            selection: Selection::default(),
-            fake: false,
-            atomic: false,
-            adopt: false,
-            fresh: false,
-            resumed: None,
-        }
-    }
-
-    /// Runs the job under the schema's lock, each migration in a transaction of its own.
-    pub(crate) fn run(
-        &self,
-        conn: &mut TenantConnection,
-        registry: &Arc<Registry>,
-    ) -> Result<Migrated> {
-        locked(conn, &self.schema, |conn| self.run_locked(conn, registry))
-    }
-
-    fn run_locked(
-        &self,
-        conn: &mut TenantConnection,
-        registry: &Arc<Registry>,
-    ) -> Result<Migrated> {
-        let mut run = Run::new(registry, self);
-        let applied = run.prepare(conn)?;
-        let steps = plan(registry, &self.kind, &applied, &self.selection)?;
-        if !self.fake {
-            refuse_irreversible(&steps)?;
-        }
-        run.done.changed = note_changed(registry, self, &applied);
-        if steps.is_empty() {
-            run.write_state(conn)?;
-        } else {
-            if self.resumed.is_none() {
-                run.announce(conn, &steps)?;
-            }
-            let result = run.steps(conn, &steps);
-            // Whatever was applied, plans may be stuck on what was there before.
-            registry.policy.bump_generation();
-            result?;
-        }
-        if self.resumed.is_some() || !steps.is_empty() {
-            run.conclude(conn)?;
-        }
-        Ok(run.finish())
-    }
-
-    /// Runs the job in the transaction that is open.
-    ///
-    /// Returns what was done, and whether migrations are left that can't run in this
-    /// transaction. Then [`Event::PostMigrate`](crate::Event::PostMigrate) is left as well.
-    /// Listeners that fail after the commit, when this is long over, are added to `failures`.
-    pub(crate) fn run_in_transaction(
-        &self,
-        conn: &mut TenantConnection,
-        registry: &Arc<Registry>,
-        failures: &Failures,
-    ) -> Result<(Migrated, bool)> {
-        let mut run = Run::new(registry, self);
-        run.failures = Arc::clone(failures);
-        let applied = run.prepare(conn)?;
-        let steps = plan(registry, &self.kind, &applied, &self.selection)?;
-        let transactional = steps
-            .iter()
-            .position(|step| !step.script.transactional && !self.fake)
-            .unwrap_or(steps.len());
-        if steps.is_empty() {
-            run.write_state(conn)?;
-            return Ok((run.done, false));
-        }
-        run.announce(conn, &steps)?;
-        let now = run.as_far_as_possible(conn, &steps[..transactional])?;
-        if now == 0 {
-            run.write_state(conn)?;
-        }
-        registry.bump_after_commit(conn);
-        let unfinished = now < steps.len();
-        if !unfinished {
-            run.conclude(conn)?;
-        }
-        Ok((run.done, unfinished))
-    }
-
-    fn database(&self, doing: &str, error: DieselError) -> Error {
-        Error::database(format!("{doing} of schema {}", self.schema), error)
-    }
-}
-
-/// Runs `f` while the connection has the lock of a schema.
-pub(crate) fn locked<R>(
-    conn: &mut TenantConnection,
-    schema: &SchemaName,
-    f: impl FnOnce(&mut TenantConnection) -> Result<R>,
-) -> Result<R> {
-    conn.own(|inner| ledger::lock(inner, schema))
-        .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
-    let result = f(conn);
-    if conn.own(|inner| ledger::unlock(inner, schema)).is_err() {
-        conn.condemn();
-    }
-    result
-}
-
 impl<'a> Run<'a> {
-    fn new(registry: &'a Arc<Registry>, job: &'a Job) -> Self {
+    pub(super) fn new(registry: &'a Arc<Registry>, job: &'a Job) -> Self {
         Self {
             registry,
             job,
@@ -205,7 +46,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes sure that the bookkeeping is there, and reads the ledger.
-    fn prepare(&mut self, conn: &mut TenantConnection) -> Result<Vec<Applied>> {
+    pub(super) fn prepare(&mut self, conn: &mut TenantConnection) -> Result<Vec<Applied>> {
         let (registry, job) = (self.registry, self.job);
         if job.fresh {
             return Ok(Vec::new());
@@ -257,12 +98,16 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn announce(&mut self, conn: &mut TenantConnection, steps: &[Step<'_>]) -> Result<()> {
+    pub(super) fn announce(
+        &mut self,
+        conn: &mut TenantConnection,
+        steps: &[Step<'_>],
+    ) -> Result<()> {
         let pending = steps.iter().map(|step| step.id().clone()).collect();
         self.emit(conn, What::PreMigrate(pending))
     }
 
-    fn conclude(&mut self, conn: &mut TenantConnection) -> Result<()> {
+    pub(super) fn conclude(&mut self, conn: &mut TenantConnection) -> Result<()> {
         let mut applied = self.job.resumed.clone().unwrap_or_default();
         applied.extend_from_slice(&self.done.applied);
         self.emit(conn, What::PostMigrate(applied))
@@ -272,7 +117,7 @@ impl<'a> Run<'a> {
     ///
     /// A value that `ALTER TYPE .. ADD VALUE` adds can't be used before the
     /// commit: the migration that does, and those behind it, are left.
-    fn as_far_as_possible(
+    pub(super) fn as_far_as_possible(
         &mut self,
         conn: &mut TenantConnection,
         steps: &[Step<'_>],
@@ -307,7 +152,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn steps(&mut self, conn: &mut TenantConnection, steps: &[Step<'_>]) -> Result<()> {
+    pub(super) fn steps(&mut self, conn: &mut TenantConnection, steps: &[Step<'_>]) -> Result<()> {
         let mut rest = steps;
         while let Some(first) = rest.first() {
             let count = if self.job.fake {
@@ -486,7 +331,7 @@ impl<'a> Run<'a> {
         done.push(step.id().clone());
     }
 
-    fn write_state(&self, conn: &mut TenantConnection) -> Result<()> {
+    pub(super) fn write_state(&self, conn: &mut TenantConnection) -> Result<()> {
         let statement = sql::write_state(self.registry.public(), &self.job.schema);
         conn.own(|inner| inner.batch_execute(&statement))
             .map_err(|error| self.job.database("writing the state", error))
@@ -517,7 +362,7 @@ impl<'a> Run<'a> {
         )
     }
 
-    fn finish(self) -> Migrated {
+    pub(super) fn finish(self) -> Migrated {
         let failures = std::mem::take(&mut *lock(&self.failures));
         Migrated {
             listener_failures: failures,

@@ -1,0 +1,174 @@
+//! [`Job`]: one schema's part in a run.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex};
+
+use diesel::result::Error as DieselError;
+
+use crate::connection::TenantConnection;
+use crate::error::{Error, Result};
+use crate::event::ListenerFailure;
+use crate::ledger;
+use crate::name::SchemaName;
+use crate::registry::{Kind, Registry};
+use crate::script::MigrationId;
+
+use super::plan::{Selection, plan, refuse_irreversible};
+use super::run::{Run, note_changed};
+
+/// What was done in one schema.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migrated {
+    /// The migrations that were applied, in order.
+    pub applied: Vec<MigrationId>,
+    /// The migrations that were reverted, in order.
+    pub reverted: Vec<MigrationId>,
+    /// Migrations that were applied earlier, with another text than they have now.
+    pub changed: Vec<MigrationId>,
+    /// Listeners that failed after their event was committed.
+    pub listener_failures: Vec<ListenerFailure>,
+}
+
+impl Migrated {
+    /// Whether nothing had to be done.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.applied.is_empty() && self.reverted.is_empty()
+    }
+}
+
+/// One schema's part in a run.
+#[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch that goes with every other"
+)]
+pub(crate) struct Job {
+    pub(crate) schema: SchemaName,
+    pub(crate) kind: Kind,
+    pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) selection: Selection,
+    /// Write the ledger, run nothing.
+    pub(crate) fake: bool,
+    /// Everything in one transaction, not each migration in its own.
+    pub(crate) atomic: bool,
+    /// Take over what Diesel's own harness has recorded.
+    pub(crate) adopt: bool,
+    /// The schema was created just now, with an empty ledger.
+    pub(crate) fresh: bool,
+    /// What was applied before, if this is the rest of a job that was announced then.
+    pub(crate) resumed: Option<Vec<MigrationId>>,
+}
+
+/// Failures of listeners, gathered while the work goes on.
+pub(crate) type Failures = Arc<Mutex<Vec<ListenerFailure>>>;
+
+impl Job {
+    pub(crate) fn new(schema: SchemaName, kind: Kind) -> Self {
+        Self {
+            schema,
+            kind,
+            tenant: None,
+            selection: Selection::default(),
+            fake: false,
+            atomic: false,
+            adopt: false,
+            fresh: false,
+            resumed: None,
+        }
+    }
+
+    /// Runs the job under the schema's lock, each migration in a transaction of its own.
+    pub(crate) fn run(
+        &self,
+        conn: &mut TenantConnection,
+        registry: &Arc<Registry>,
+    ) -> Result<Migrated> {
+        locked(conn, &self.schema, |conn| self.run_locked(conn, registry))
+    }
+
+    fn run_locked(
+        &self,
+        conn: &mut TenantConnection,
+        registry: &Arc<Registry>,
+    ) -> Result<Migrated> {
+        let mut run = Run::new(registry, self);
+        let applied = run.prepare(conn)?;
+        let steps = plan(registry, &self.kind, &applied, &self.selection)?;
+        if !self.fake {
+            refuse_irreversible(&steps)?;
+        }
+        run.done.changed = note_changed(registry, self, &applied);
+        if steps.is_empty() {
+            run.write_state(conn)?;
+        } else {
+            if self.resumed.is_none() {
+                run.announce(conn, &steps)?;
+            }
+            let result = run.steps(conn, &steps);
+            // Whatever was applied, plans may be stuck on what was there before.
+            registry.policy.bump_generation();
+            result?;
+        }
+        if self.resumed.is_some() || !steps.is_empty() {
+            run.conclude(conn)?;
+        }
+        Ok(run.finish())
+    }
+
+    /// Runs the job in the transaction that is open.
+    ///
+    /// Returns what was done, and whether migrations are left that can't run in this
+    /// transaction. Then [`Event::PostMigrate`](crate::Event::PostMigrate) is left as well.
+    /// Listeners that fail after the commit, when this is long over, are added to `failures`.
+    pub(crate) fn run_in_transaction(
+        &self,
+        conn: &mut TenantConnection,
+        registry: &Arc<Registry>,
+        failures: &Failures,
+    ) -> Result<(Migrated, bool)> {
+        let mut run = Run::new(registry, self);
+        run.failures = Arc::clone(failures);
+        let applied = run.prepare(conn)?;
+        let steps = plan(registry, &self.kind, &applied, &self.selection)?;
+        let transactional = steps
+            .iter()
+            .position(|step| !step.script.transactional && !self.fake)
+            .unwrap_or(steps.len());
+        if steps.is_empty() {
+            run.write_state(conn)?;
+            return Ok((run.done, false));
+        }
+        run.announce(conn, &steps)?;
+        let now = run.as_far_as_possible(conn, &steps[..transactional])?;
+        if now == 0 {
+            run.write_state(conn)?;
+        }
+        registry.bump_after_commit(conn);
+        let unfinished = now < steps.len();
+        if !unfinished {
+            run.conclude(conn)?;
+        }
+        Ok((run.done, unfinished))
+    }
+
+    pub(super) fn database(&self, doing: &str, error: DieselError) -> Error {
+        Error::database(format!("{doing} of schema {}", self.schema), error)
+    }
+}
+
+/// Runs `f` while the connection has the lock of a schema.
+pub(crate) fn locked<R>(
+    conn: &mut TenantConnection,
+    schema: &SchemaName,
+    f: impl FnOnce(&mut TenantConnection) -> Result<R>,
+) -> Result<R> {
+    conn.own(|inner| ledger::lock(inner, schema))
+        .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
+    let result = f(conn);
+    if conn.own(|inner| ledger::unlock(inner, schema)).is_err() {
+        conn.condemn();
+    }
+    result
+}
