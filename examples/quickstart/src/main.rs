@@ -3,31 +3,15 @@
 //! A company rents software to hotels. Its customers and a list of countries
 //! are shared; rooms and bookings are each hotel's own, in a schema of its own.
 
-mod schema;
-
 use std::error::Error;
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use private_postgres::Database;
-use tenant_schemas::{
-    App, Lifecycle as _, SchemaName, Tenancy, TenantConnection, TenantModel, shared_app, tenant_app,
-};
-
-use crate::schema::{bookings, clients, countries, rooms};
-
-/// Lives once, in `public`.
-#[shared_app(migrations = "migrations/customers")]
-struct Customers;
-
-/// Lives in every tenant's schema.
-#[tenant_app(migrations = "migrations/hotels")]
-struct Hotels;
-
-/// Lives in every tenant's schema, and refers to the tables of `Hotels`.
-#[tenant_app(migrations = "migrations/bookings", after = [Hotels])]
-struct Bookings;
+use quickstart::schema::{bookings, countries, rooms};
+use quickstart::{Booking, Bookings, Client, Customers, Hotels, Room};
+use tenant_schemas::{App, Lifecycle as _, SchemaName, Tenancy, TenantConnection, tenant_app};
 
 /// Has a mistake in its SQL.
 #[tenant_app(migrations = "migrations/faulty")]
@@ -36,45 +20,16 @@ struct Faulty;
 /// What the next release adds to `Hotels`.
 const NEXT_RELEASE: EmbeddedMigrations = embed_migrations!("migrations/release_2");
 
-/// A customer: the tenant.
-#[shared_app]
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable, TenantModel)]
-#[diesel(table_name = clients)]
-struct Client {
-    id: i32,
-    schema_name: SchemaName,
-    domain_url: String,
-    /// The name on the invoice.
-    name: String,
-    paid_until: Option<NaiveDate>,
-    #[tenant(default = true)]
-    on_trial: bool,
-}
-
-#[tenant_app]
-#[derive(Debug, PartialEq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = rooms)]
-struct Room {
-    id: i32,
-    name: String,
-}
-
-#[tenant_app]
-#[derive(Debug, PartialEq, Insertable)]
-#[diesel(table_name = bookings)]
-struct Booking<'a> {
-    id: i32,
-    room_id: i32,
-    guest: &'a str,
-    country_code: &'a str,
-}
-
+#[expect(
+    clippy::too_many_lines,
+    reason = "a chapter is read from top to bottom"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
     let database = Database::from_env()?;
     match &database {
         Database::Given(_) => println!("Using the database of DATABASE_URL."),
         Database::Private(_) => {
-            println!("DATABASE_URL is not set: a private PostgreSQL is running.")
+            println!("DATABASE_URL is not set: a private PostgreSQL is running.");
         }
     }
     let url = database.url();

@@ -1,6 +1,7 @@
 //! The tables, as Diesel sees them: nothing here knows of tenants.
 
 diesel::table! {
+    /// The customers: the tenants.
     clients (id) {
         id -> Integer,
         schema_name -> Text,
@@ -12,6 +13,7 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Where guests come from; shared.
     countries (code) {
         code -> Bpchar,
         name -> Text,
@@ -19,6 +21,7 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// The rooms of a hotel.
     rooms (id) {
         id -> Integer,
         name -> Text,
@@ -26,6 +29,7 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// The bookings of a hotel.
     bookings (id) {
         id -> Integer,
         room_id -> Integer,
