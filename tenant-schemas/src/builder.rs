@@ -285,6 +285,8 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 generation: AtomicU64::new(0),
             }),
             names: self.names,
+            #[cfg(feature = "manage")]
+            database_url: self.database_url.clone(),
             model: TypeId::of::<T>(),
             tenant_table: T::table(),
             domain_table: T::domains(),

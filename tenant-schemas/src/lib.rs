@@ -32,6 +32,8 @@ mod dump;
 mod error;
 mod event;
 mod ledger;
+#[cfg(feature = "manage")]
+pub mod manage;
 mod migrate;
 mod model;
 mod name;

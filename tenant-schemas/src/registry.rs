@@ -26,6 +26,9 @@ pub(crate) struct Registry {
     pub(crate) listeners: Listeners,
     pub(crate) policy: Arc<Policy>,
     pub(crate) names: SchemaNamePolicy,
+    /// Where the database is, for the programs that are started for it.
+    #[cfg(feature = "manage")]
+    pub(crate) database_url: String,
     /// The tenant model that the tenancy is made for.
     pub(crate) model: TypeId,
     pub(crate) tenant_table: TableName,

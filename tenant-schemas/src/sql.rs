@@ -4,6 +4,9 @@
 //! Values are bound; identifiers are [`SchemaName::quoted`]. Everything here
 //! names its schema and works under any search path.
 
+#[cfg(feature = "manage")]
+pub(crate) mod manage;
+
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::exists;
 use diesel::pg::PgConnection;

@@ -27,6 +27,7 @@ impl<T: TenantModel> Migrate<'_, T> {
     pub(super) fn run_shared(&self) -> Result<Outcome<Migrated>> {
         let public = self.registry().public().clone();
         let job = self.job(public.clone(), Kind::Shared);
+        self.observer.tell(&public, None);
         let mut result = self
             .create_shared_schema()
             .and_then(|()| self.run_job(&job));
@@ -41,6 +42,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                 result = Err(error);
             }
         }
+        self.observer.tell(&public, Some(&result));
         Ok(Outcome::new(public, result))
     }
 
@@ -122,6 +124,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                 return;
             }
             let job = &jobs[*number];
+            self.observer.tell(&job.schema, None);
             let result = if known[*number] == Known::Missing {
                 Err(Error::NoSuchSchema {
                     schema: job.schema.clone(),
@@ -129,6 +132,7 @@ impl<T: TenantModel> Migrate<'_, T> {
             } else {
                 self.run_job(job)
             };
+            self.observer.tell(&job.schema, Some(&result));
             if result.is_err() && self.fail_fast {
                 stop.store(true, Ordering::Relaxed);
             }

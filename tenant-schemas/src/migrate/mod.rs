@@ -9,6 +9,7 @@ mod message;
 mod plan;
 mod run;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -54,6 +55,28 @@ pub struct Migrate<'a, T: TenantModel> {
     fail_fast: bool,
     verify: bool,
     executor: Arc<dyn Executor>,
+    observer: Observer,
+}
+
+/// Who is told where a run is: before a schema, without a result, and after it.
+type Observe = dyn Fn(&SchemaName, Option<&Result<Migrated>>) + Send + Sync;
+
+/// Who is told where a run is, if anybody.
+#[derive(Clone, Default)]
+struct Observer(Option<Arc<Observe>>);
+
+impl Observer {
+    fn tell(&self, schema: &SchemaName, result: Option<&Result<Migrated>>) {
+        if let Some(observe) = &self.0 {
+            observe(schema, result);
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observer").field(&self.0.is_some()).finish()
+    }
 }
 
 impl<'a, T: TenantModel> Migrate<'a, T> {
@@ -70,6 +93,7 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
             fail_fast: false,
             verify: false,
             executor: Arc::new(Sequential),
+            observer: Observer::default(),
         }
     }
 
@@ -163,14 +187,31 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
 
     /// Works on up to `jobs` tenants at once. Defaults to 1; no more than the pool has connections.
     pub fn jobs(self, jobs: usize) -> Self {
-        let most = usize::try_from(self.tenancy.pool().max_size()).unwrap_or(usize::MAX);
+        let most = self.most_jobs();
         self.executor(Parallel::new(jobs.min(most)))
+    }
+
+    /// How many connections there are to work with.
+    pub(crate) fn most_jobs(&self) -> usize {
+        usize::try_from(self.tenancy.pool().max_size()).unwrap_or(usize::MAX)
     }
 
     /// Walks the fleet with an executor. Defaults to [`Sequential`].
     pub fn executor(self, executor: impl Executor + 'static) -> Self {
         Self {
             executor: Arc::new(executor),
+            ..self
+        }
+    }
+
+    /// Tells `observe` of each schema: before it is worked on, and what became of it.
+    #[cfg(feature = "manage")]
+    pub(crate) fn observer(
+        self,
+        observe: impl Fn(&SchemaName, Option<&Result<Migrated>>) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            observer: Observer(Some(Arc::new(observe))),
             ..self
         }
     }

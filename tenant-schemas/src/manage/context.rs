@@ -1,0 +1,42 @@
+//! What every command gets: the tenancy, once it is needed, and the terminal.
+
+use std::cell::{OnceCell, RefCell};
+
+use crate::auth::Superusers;
+use crate::model::TenantModel;
+use crate::tenancy::Tenancy;
+
+use super::Source;
+use super::outcome::Failure;
+use super::ui::Ui;
+
+/// The tenancy, once it is needed, and the terminal.
+pub(super) struct Context<T: TenantModel> {
+    source: RefCell<Option<Source<T>>>,
+    tenancy: OnceCell<Tenancy<T>>,
+    pub(super) ui: Ui,
+    /// Who stores superusers.
+    pub(super) superusers: Box<dyn Superusers>,
+}
+
+impl<T: TenantModel> Context<T> {
+    pub(super) fn new(source: Source<T>, ui: Ui, superusers: Box<dyn Superusers>) -> Self {
+        Self {
+            source: RefCell::new(Some(source)),
+            tenancy: OnceCell::new(),
+            ui,
+            superusers,
+        }
+    }
+
+    /// The tenancy; the first call builds it.
+    pub(super) fn tenancy(&self) -> Result<&Tenancy<T>, Failure> {
+        if let Some(source) = self.source.borrow_mut().take() {
+            // Nobody else can have set it: the source is there only once.
+            let _ = self.tenancy.set(source()?);
+        }
+        self.tenancy
+            .get()
+            .ok_or_else(|| Failure::Error("the tenancy could not be built".into()))
+    }
+}

@@ -1,0 +1,197 @@
+//! `--schema` and `--exclude`: which schemas a command is about.
+
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::provision::Lifecycle as _;
+use crate::tenancy::Tenancy;
+
+use super::outcome::Failure;
+use super::ui;
+
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct Targets {
+    /// Only this schema; a pattern with `*` and `?` means all that match. May be given repeatedly.
+    #[arg(long, value_name = "NAME|GLOB")]
+    pub(super) schema: Vec<String>,
+    /// Not this schema; patterns as for `--schema`. May be given repeatedly.
+    #[arg(long, value_name = "NAME|GLOB")]
+    pub(super) exclude: Vec<String>,
+}
+
+/// One schema that a command is about.
+#[derive(Debug, Clone)]
+pub(super) struct Target<T> {
+    pub(super) schema: SchemaName,
+    /// Whose it is; the shared schema can be nobody's.
+    pub(super) tenant: Option<T>,
+    pub(super) shared: bool,
+}
+
+impl Targets {
+    /// Whether anything narrows the fleet down.
+    pub(super) fn is_empty(&self) -> bool {
+        self.schema.is_empty() && self.exclude.is_empty()
+    }
+
+    /// The schemas that are meant, the shared one first, then by name.
+    ///
+    /// Without `--schema` that is every tenant, and the shared schema if `shared`.
+    pub(super) fn choose<T: TenantModel>(
+        &self,
+        tenancy: &Tenancy<T>,
+        shared: bool,
+    ) -> Result<Vec<Target<T>>, Failure> {
+        let public = tenancy.registry().public().clone();
+        let is_public = |pattern: &String| *pattern == public.as_str();
+        // On a fresh database the table of tenants is yet to be made.
+        let known = if !self.schema.is_empty() && self.schema.iter().all(is_public) {
+            vec![shared_target(tenancy)]
+        } else {
+            let mut all = vec![shared_target(tenancy)];
+            all.extend(tenants(tenancy)?);
+            all
+        };
+        for pattern in &self.schema {
+            if !known.iter().any(|target| matches(pattern, &target.schema)) {
+                return Err(unknown(pattern, &known));
+            }
+        }
+        for pattern in &self.exclude {
+            if !known.iter().any(|target| matches(pattern, &target.schema)) {
+                ui::warn(&format!(
+                    "`--exclude {pattern}` leaves nothing out: no schema is called so"
+                ));
+            }
+        }
+        let mut chosen = known;
+        chosen.retain(|target| {
+            let wanted = if self.schema.is_empty() {
+                shared || !target.shared
+            } else {
+                self.schema
+                    .iter()
+                    // A pattern means tenants: the shared schema has to be named.
+                    .any(|pattern| {
+                        matches(pattern, &target.schema)
+                            && (!target.shared || shared || is_public(pattern))
+                    })
+            };
+            wanted
+                && !self
+                    .exclude
+                    .iter()
+                    .any(|pattern| matches(pattern, &target.schema))
+        });
+        Ok(chosen)
+    }
+}
+
+/// The one schema of this name.
+pub(super) fn one<T: TenantModel>(tenancy: &Tenancy<T>, name: &str) -> Result<Target<T>, Failure> {
+    let public = shared_target(tenancy);
+    if name == public.schema.as_str() {
+        return Ok(public);
+    }
+    if let Some(tenant) = T::by_schema(&mut *tenancy.public()?, name)? {
+        return Ok(target(tenant));
+    }
+    let mut known = vec![public];
+    known.extend(tenants(tenancy)?);
+    Err(unknown(name, &known))
+}
+
+/// The tenant of this schema.
+pub(super) fn tenant<T: TenantModel>(tenancy: &Tenancy<T>, name: &str) -> Result<T, Failure> {
+    if let Some(tenant) = T::by_schema(&mut *tenancy.public()?, name)? {
+        return Ok(tenant);
+    }
+    Err(unknown(name, &tenants(tenancy)?))
+}
+
+/// Every tenant but the public one.
+pub(super) fn tenants<T: TenantModel>(tenancy: &Tenancy<T>) -> Result<Vec<Target<T>>, Failure> {
+    Ok(tenancy.tenants()?.into_iter().map(target).collect())
+}
+
+fn target<T: TenantModel>(tenant: T) -> Target<T> {
+    Target {
+        schema: tenant.schema_name().clone(),
+        tenant: Some(tenant),
+        shared: false,
+    }
+}
+
+fn shared_target<T: TenantModel>(tenancy: &Tenancy<T>) -> Target<T> {
+    Target {
+        schema: tenancy.registry().public().clone(),
+        tenant: None,
+        shared: true,
+    }
+}
+
+fn unknown<T>(pattern: &str, known: &[Target<T>]) -> Failure {
+    Failure::usage(format!(
+        "no tenant has the schema `{pattern}`; {}",
+        some_of(known)
+    ))
+}
+
+/// Names some schemas, for those who mistyped one.
+pub(super) fn some_of<T>(known: &[Target<T>]) -> String {
+    const SOME: usize = 10;
+    let names: Vec<&str> = known
+        .iter()
+        .take(SOME)
+        .map(|target| target.schema.as_str())
+        .collect();
+    match known.len() {
+        0 => "there are no tenants yet".to_owned(),
+        all if all > SOME => format!(
+            "there are {} and {} more, see `list_tenants`",
+            names.join(", "),
+            all - SOME
+        ),
+        _ => format!("there are {}", names.join(", ")),
+    }
+}
+
+fn matches(pattern: &str, schema: &SchemaName) -> bool {
+    glob(pattern.as_bytes(), schema.as_str().as_bytes())
+}
+
+/// `*` is any text, `?` any one byte.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => (0..=text.len()).any(|skip| glob(rest, &text[skip..])),
+        (Some((b'?', rest)), Some((_, text))) => glob(rest, text),
+        (Some((wanted, rest)), Some((found, text))) => wanted == found && glob(rest, text),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, text, expected) in [
+            ("tenant1", "tenant1", true),
+            ("tenant", "tenant1", false),
+            ("tenant*", "tenant", true),
+            ("tenant*", "tenant12", true),
+            ("*1*", "a1b", true),
+            ("tenant?", "tenant1", true),
+            ("tenant?", "tenant12", false),
+            ("*", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(
+                glob(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! `exec`, `psql`, and the fixtures of `load` and `dump`.
+
+use serde_json::Value;
+
+use crate::support::Program;
+
+#[test]
+fn rows_of_many_tenants_come_in_one_table_with_the_schema_first() {
+    let program = Program::with_tenants(&["a", "b", "inn"]);
+    program.sql("INSERT INTO a.rooms (name, price) VALUES ('Blue', 1.50); INSERT INTO b.rooms (name) VALUES (E'tab\\there')");
+    let run = |args: &[&str]| {
+        program
+            .ok_args(&[&["exec", "SELECT id, name, price FROM rooms"][..], args].concat())
+            .out
+    };
+    assert_eq!(
+        run(&["--all"]),
+        "schema  id  name      price\na       1   Blue      1.50\nb       1   tab here  100\n"
+    );
+    assert_eq!(
+        run(&["--all", "--format=tsv"]),
+        "a\t1\tBlue\t1.50\nb\t1\ttab\\there\t100\n"
+    );
+    assert_eq!(
+        run(&["--schema=b", "--format=tsv"]),
+        "b\t1\ttab\\there\t100\n"
+    );
+    assert_eq!(
+        run(&["--all", "--exclude=b", "--format=tsv"]),
+        "a\t1\tBlue\t1.50\n"
+    );
+    let json = run(&["--all", "--format=json"]);
+    assert!(
+        json.contains(r#"{"schema":"a","id":1,"name":"Blue","price":1.50}"#),
+        "{json}"
+    );
+    serde_json::from_str::<Value>(&json).expect("JSON");
+    program
+        .run_args(&["exec", "SELECT 1"])
+        .fails(2, &["--all", "--schema"]);
+    assert_eq!(
+        program
+            .ok_args(&["exec", "--all", "SELECT 1 WHERE false", "--format=json"])
+            .out,
+        "[]\n"
+    );
+}
+
+#[test]
+fn statements_of_every_kind_are_run() {
+    let program = Program::with_tenants(&["a"]);
+    let run = |sql: &str| program.ok_args(&["exec", "--schema=a", "--format=tsv", sql]);
+    let ran = run("INSERT INTO rooms (name) VALUES ('Blue'), ('Red')");
+    assert_eq!(ran.out, "");
+    assert!(ran.err.contains("2 changed"), "{}", ran.err);
+    assert_eq!(
+        run("INSERT INTO rooms (name) VALUES ('Pink') RETURNING id, name").out,
+        "a\t3\tPink\n"
+    );
+    assert_eq!(
+        run("WITH gone AS (DELETE FROM rooms WHERE id = 1 RETURNING *) SELECT name FROM gone").out,
+        "a\tBlue\n"
+    );
+    let ran = run("WITH x AS (SELECT 'Grey' AS name) INSERT INTO rooms (name) SELECT name FROM x");
+    assert!(ran.err.contains("1 changed"), "{}", ran.err);
+    assert_eq!(run("SHOW search_path").out, "a\ta, public\n");
+    assert!(
+        run("EXPLAIN SELECT * FROM rooms")
+            .out
+            .contains("Seq Scan on rooms")
+    );
+    assert_eq!(run("VALUES (1, NULL), (2, 'x');").out, "a\t1\t\na\t2\tx\n");
+    assert_eq!(
+        run("UPDATE rooms SET price = 7; SELECT sum(price) FROM rooms -- all of them").out,
+        "a\t21\n"
+    );
+    let ran = program.run_with_input(&["exec", "--all", "-", "--format=tsv"], "SELECT 40 + 2;\n");
+    assert_eq!(ran.out, "a\t42\n");
+    program
+        .run_args(&["exec", "--all", "-- nothing"])
+        .fails(2, &["no SQL"]);
+    assert_eq!(
+        program.strings("SELECT count(*) FROM pg_proc WHERE proname = '__tenant_rows'"),
+        ["0"],
+        "nothing of ours stays behind"
+    );
+}
+
+#[test]
+fn what_fails_in_one_tenant_changes_nothing_there_and_stops_no_other() {
+    let program = Program::with_tenants(&["a", "b"]);
+    program.sql("DROP TABLE a.bookings");
+    let sql = "INSERT INTO rooms (name) VALUES ('x'); SELECT count(*) FROM bookings";
+    let ran = program.run_args(&["exec", "--all", "--format=tsv", sql]);
+    ran.fails(
+        1,
+        &[
+            "error: a: ",
+            "relation \"bookings\" does not exist",
+            "1 of 2 schemas failed",
+        ],
+    );
+    assert_eq!(ran.out, "b\t0\n");
+    assert_eq!(program.strings("SELECT count(*) FROM a.rooms"), ["0"]);
+    assert_eq!(program.strings("SELECT count(*) FROM b.rooms"), ["1"]);
+    let ran = program.run_args(&["exec", "--all", "--fail-fast", sql]);
+    ran.fails(1, &["left to do: 1 schema: b"]);
+}
+
+#[test]
+fn what_can_not_run_in_a_transaction_runs_without_one() {
+    let program = Program::with_tenants(&["a"]);
+    let vacuum = ["exec", "--all", "VACUUM rooms"];
+    program
+        .run_args(&vacuum)
+        .fails(1, &["VACUUM cannot run inside a transaction block"]);
+    program.ok_args(&[&vacuum[..], &["--no-transaction"]].concat());
+}
+
+#[test]
+fn psql_has_the_schemas_path_and_its_own_exit_code() {
+    let program = Program::with_tenants(&["a", "b"]);
+    program.sql("INSERT INTO a.rooms (name) VALUES ('Blue')");
+    let query = "SELECT current_schema(), count(*) FROM rooms";
+    let ran = program.run_args(&["psql", "a", "-At", "-c", query]);
+    if ran.err.contains("psql can't be started") {
+        println!("skipped: there is no psql on this machine");
+        return;
+    }
+    assert_eq!(ran.out, "a|1\n", "{ran:?}");
+    assert_eq!(
+        program.run_args(&["psql", "b", "-At", "-c", query]).out,
+        "b|0\n"
+    );
+    program
+        .run_args(&["psql", "a", "-c", "SELECT nonsense"])
+        .fails(1, &["nonsense"]);
+    program
+        .run("psql nobody")
+        .fails(2, &["no tenant has the schema `nobody`"]);
+    program.sql("DROP SCHEMA b CASCADE");
+    program
+        .run_args(&["psql", "b", "-c", query])
+        .fails(1, &["schema b does not exist"]);
+}
+
+#[test]
+fn fixtures_go_from_one_tenant_to_another() {
+    let program = Program::with_tenants(&["a", "b"]);
+    program.sql(
+        "INSERT INTO a.rooms (id, name, price) VALUES (3, 'Blue', 12345678901234567890.12), (7, 'Red', 1); \
+         INSERT INTO a.bookings (id, room_id, guest) VALUES (1, 7, 'Ada')",
+    );
+    let dumped = program.ok("tenant_command dump --schema=a").out;
+    let json: Value = serde_json::from_str(&dumped).expect("JSON");
+    assert_eq!(json["rooms"].as_array().map(Vec::len), Some(2));
+    assert!(json.get("__tenant_migrations").is_none());
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("fixture.json");
+    std::fs::write(&file, &dumped).expect("written");
+    let load = [
+        "tenant_command",
+        "load",
+        "--schema=b",
+        file.to_str().expect("a path"),
+    ];
+    assert_eq!(program.ok_args(&load).out, "b: 3 rows loaded\n");
+    assert_eq!(program.ok("tenant_command dump --schema=b").out, dumped);
+    assert_eq!(program.strings("SELECT loud FROM b.bookings"), ["ADA"]);
+    // The sequence is behind what was loaded.
+    program.sql("INSERT INTO b.rooms (name) VALUES ('next')");
+    assert_eq!(
+        program.strings("SELECT id FROM b.rooms WHERE name = 'next'"),
+        ["8"]
+    );
+    // Loading again changes nothing: the rows are there.
+    program.run_args(&load).fails(1, &["duplicate key value"]);
+    let some = program.ok("tenant_command dump rooms --schema=a").out;
+    assert!(!some.contains("bookings"), "{some}");
+}
+
+#[test]
+fn a_fixture_with_a_mistake_loads_nothing() {
+    let program = Program::with_tenants(&["a"]);
+    let load =
+        |text: &str| program.run_with_input(&["tenant_command", "load", "--schema=a", "-"], text);
+    for (text, words) in [
+        ("{", "EOF"),
+        ("[]", "object of tables"),
+        (r#"{"clients": []}"#, "no table \"clients\" of its own"),
+        (r#"{"__tenant_migrations": []}"#, "no table"),
+        (r#"{"rooms": {}}"#, "no list of rows"),
+        (
+            r#"{"rooms": [{"id": 1, "name": "x", "colour": "red"}]}"#,
+            "no column \"colour\"",
+        ),
+        (
+            r#"{"rooms": [{"id": 1, "name": "x"}, {"id": 2, "name": null}]}"#,
+            "null value",
+        ),
+        (r#"{"bookings": [{"id": 1, "room_id": 9}]}"#, "foreign key"),
+    ] {
+        load(text).fails(1, &[words]);
+    }
+    assert_eq!(program.strings("SELECT count(*) FROM a.rooms"), ["0"]);
+    // What a row leaves out gets its default.
+    let ran = load(r#"{"rooms": [{"name": "x"}, {"name": "y", "price": 5}]}"#);
+    assert_eq!(ran.out, "a: 2 rows loaded\n", "{ran:?}");
+    assert_eq!(
+        program.strings("SELECT name || price FROM a.rooms ORDER BY name"),
+        ["x100", "y5"]
+    );
+}

@@ -1,0 +1,119 @@
+//! Ctrl-C: what is at hand is finished, what is left is named, and running again does it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use diesel::connection::SimpleConnection as _;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Program, ends_with};
+
+fn interrupt(child: &Child) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, Signal::INT).expect("a signal");
+}
+
+/// Reads standard error up to a line with these words, and returns all of it.
+fn read_to(err: &mut impl BufRead, words: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(words) {
+        assert_ne!(
+            err.read_line(&mut text).expect("a line"),
+            0,
+            "{words} did not come: {text}"
+        );
+    }
+    text
+}
+
+#[test]
+fn an_interrupted_migration_finishes_the_tenant_at_hand_and_is_resumed() {
+    let program = Program::with_tenants(&["a", "b", "c"]).words("lock");
+    let mut holder = program.connect();
+    holder
+        .batch_execute("SELECT pg_advisory_lock(4242)")
+        .expect("the lock");
+    let mut child = program
+        .command()
+        .args(["migrate_schemas", "--tenant", "--format", "tsv"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    program.wait_for_waiting("1");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+    interrupt(&child);
+    read_to(&mut err, "interrupted: finishing what is at hand");
+    holder
+        .batch_execute("SELECT pg_advisory_unlock(4242)")
+        .expect("given back");
+    let rest = read_to(&mut err, "left to do");
+    assert!(rest.contains("left to do: 2 schemas: b, c"), "{rest}");
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130));
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        out.starts_with("a\tmigrated\t+hotels/2024-07-01-000000_wait\nb\tleft"),
+        "{out}"
+    );
+    let again = program.ok("migrate_schemas --tenant --format tsv");
+    assert_eq!(
+        again.out.matches("\tmigrated\t").count(),
+        2,
+        "{}",
+        again.out
+    );
+}
+
+#[test]
+fn an_interrupted_command_names_the_tenants_that_are_left() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("go");
+    let program = Program::with_tenants(&["a", "b", "c"]);
+    let mut child = program
+        .command()
+        .arg("hold")
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+    read_to(&mut err, "holding");
+    interrupt(&child);
+    read_to(&mut err, "interrupted");
+    std::fs::write(&file, "").expect("written");
+    read_to(&mut err, "left to do: 2 schemas: b, c");
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "a: let go\n");
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = Program::with_tenants(&["a"]);
+    let mut child = program
+        .command()
+        .arg("hold")
+        .arg(directory.path().join("never"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+    read_to(&mut err, "holding");
+    interrupt(&child);
+    read_to(&mut err, "interrupted");
+    interrupt(&child);
+    assert_eq!(child.wait().expect("ended").code(), Some(130));
+}
+
+#[test]
+fn an_interrupt_at_a_prompt_ends_the_program() {
+    let program = Program::with_tenants(&["a"]);
+    let mut terminal =
+        program.on_terminal("create_tenant_superuser --schema a --username admin --email x@y.z");
+    terminal.exp_string("password: ").expect("a question");
+    terminal.send_control('c').expect("typed");
+    ends_with(terminal, 130);
+}

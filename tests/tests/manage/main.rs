@@ -1,0 +1,10 @@
+//! The command line, run through a real binary (`program.rs`) against real databases.
+
+mod create_tenant; // a flag per field, prompts, the superuser, domains
+mod exec; // SQL on many tenants, psql, fixtures
+mod interrupt; // Ctrl-C
+mod lifecycle; // list, rename, delete, missing schemas, domains
+mod migrate; // migrate_schemas and sync_schemas
+mod program_itself; // help, completions, exit codes, verbosity
+mod support;
+mod tenant_commands; // users' own commands on one, on all
