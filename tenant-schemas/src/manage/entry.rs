@@ -14,9 +14,9 @@ use super::context::Context;
 use super::outcome::{Done, Exit, Failure};
 use super::ui::{self, Ui};
 use super::{
-    Manage, all_tenants_command, create_missing_schemas, create_tenant, delete_tenant, domains,
-    exec, interrupt, list_tenants, migrate_schemas, output, psql, rename_schema, superuser,
-    sync_schemas, tenant_command,
+    Manage, all_tenants_command, create_missing_schemas, create_tenant, delete_tenant, doctor,
+    domains, exec, interrupt, list_tenants, migrate_schemas, output, psql, rename_schema, status,
+    superuser, sync_schemas, tenant_command,
 };
 
 type Run<T> = Box<dyn Fn(&ArgMatches, &Context<T>) -> Done>;
@@ -78,6 +78,8 @@ fn own<T: TenantModel>() -> Vec<Entry<T>> {
         Entry::of("create_missing_schemas", create_missing_schemas::run),
         Entry::of("create_domain", domains::create),
         Entry::of("delete_domain", domains::delete),
+        Entry::of("status", status::run),
+        Entry::of("doctor", doctor::run),
         Entry::of("exec", exec::run),
         Entry::of("psql", psql::run),
     ]

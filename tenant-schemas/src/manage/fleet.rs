@@ -146,7 +146,8 @@ pub(super) fn conclude(total: usize, failed: usize, left: &[&str]) -> Exit {
     }
 }
 
-fn shortened(names: &[&str]) -> String {
+/// The first of many names.
+pub(super) fn shortened(names: &[&str]) -> String {
     const SOME: usize = 20;
     let mut text = names
         .iter()

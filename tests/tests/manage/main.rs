@@ -6,5 +6,6 @@ mod interrupt; // Ctrl-C
 mod lifecycle; // list, rename, delete, missing schemas, domains
 mod migrate; // migrate_schemas and sync_schemas
 mod program_itself; // help, completions, exit codes, verbosity
+mod state_of_the_fleet; // status and doctor
 mod support;
 mod tenant_commands; // users' own commands on one, on all

@@ -3,7 +3,7 @@
 use crate::support::{Program, finished};
 
 /// Every command, as the guide and its successors call them.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "sync_schemas",
     "migrate_schemas",
     "tenant_command",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 15] = [
     "create_missing_schemas",
     "create_domain",
     "delete_domain",
+    "status",
+    "doctor",
     "exec",
     "psql",
     "greet",

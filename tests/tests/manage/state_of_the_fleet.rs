@@ -1,0 +1,126 @@
+//! `status` and `doctor`: what they print, and how they end.
+
+use serde_json::Value;
+
+use crate::support::Program;
+
+#[test]
+fn status_groups_the_tenants_by_what_they_lack() {
+    let program = Program::with_tenants(&["a", "b", "c", "d"]).words("release2");
+    program.ok("migrate_schemas --schema a");
+    program.sql("DROP SCHEMA d CASCADE");
+    let ran = program.ok("status");
+    assert_eq!(
+        ran.out,
+        "\
+public: 1 migration, 1 pending
+  customers/2024-06-01-000000_create_plans
+4 tenants: 1 up to date, 3 not
+
+   1  hotels/2024-01-02-000000_create_rooms, which 1 tenant lacks
+   2  hotels/2024-01-03-000000_create_bookings, which 1 tenant lacks
+   3  hotels/2024-06-02-000000_rooms_have_floors, which 3 tenants lack
+   4  auth/2024-01-01-000000_create_auth_users, which 1 tenant lacks
+
+tenants   1   2   3   4
+      2   ·   ·   x   ·  b, c
+      1   ·   ·   ·   ·  a
+      1   -   -   -   -  d
+        · has it   x lacks it   - has no schema
+"
+    );
+    assert!(
+        ran.err.contains("migrate_schemas") && ran.err.contains("create_missing_schemas"),
+        "{}",
+        ran.err
+    );
+    program.ok("create_missing_schemas");
+    program.ok("migrate_schemas");
+    let ran = program.ok("status");
+    assert_eq!(
+        ran.out,
+        "public: 2 migrations, up to date\n4 tenants: 4 up to date, 0 not\n"
+    );
+}
+
+#[test]
+fn status_has_every_schema_for_programs() {
+    let program = Program::with_tenants(&["a", "b"]).words("release2");
+    program.ok("migrate_schemas --schema a");
+    let tsv = program.ok("status --format tsv").out;
+    let states: Vec<&str> = tsv
+        .lines()
+        .map(|line| line.rsplit_once('\t').expect("a line").0)
+        .collect();
+    assert_eq!(
+        states,
+        [
+            "public\tbehind\t1\t1",
+            "a\tcurrent\t4\t0",
+            "b\tbehind\t3\t1"
+        ]
+    );
+    let json: Value = serde_json::from_str(&program.ok("status --format json").out).expect("JSON");
+    assert_eq!(
+        json[2]["pending"][0]["name"],
+        "2024-06-02-000000_rooms_have_floors"
+    );
+    assert!(
+        json[1]["last_migrated"]
+            .as_str()
+            .expect("a time")
+            .ends_with('Z')
+    );
+}
+
+#[test]
+fn doctor_names_what_is_wrong_and_ends_with_1() {
+    let program = Program::with_tenants(&["a", "b", "c"]);
+    let serious = "doctor --severity error --fail-on error";
+    let ran = program.ok(serious);
+    assert_eq!(ran.out, "", "control: nothing is wrong yet");
+    program.sql("DROP SCHEMA b CASCADE; ALTER TABLE a.rooms DROP COLUMN price");
+    let ran = program.run(serious);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for words in ["[missing_schema]", "in b", "-> "] {
+        assert!(ran.out.contains(words), "{words} is missing in {}", ran.out);
+    }
+    let json: Value = serde_json::from_str(&program.run("doctor --format json").out).expect("JSON");
+    let of = |check: &str| {
+        let all = json.as_array().expect("findings");
+        all.iter()
+            .filter(|finding| finding["check"] == check)
+            .count()
+    };
+    assert_eq!(of("missing_schema"), 1, "{json}");
+    assert!(of("drift") >= 1, "{json}");
+    assert!(
+        program
+            .run("doctor --format tsv")
+            .out
+            .contains("error\tmissing_schema\tb\t")
+    );
+}
+
+#[test]
+fn doctor_leaves_out_and_lives_with_what_it_is_told_to() {
+    let program = Program::with_tenants(&["a"]);
+    program.sql("DROP SCHEMA a CASCADE");
+    program.run("doctor --fail-on error").fails(1, &[]);
+    let ran = program.run("doctor --fail-on error --ignore missing_schema --format tsv");
+    assert!(!ran.out.contains("missing_schema"), "{ran:?}");
+    let all = program.run("doctor --format tsv").out.lines().count();
+    let errors = program.run("doctor --severity error --format tsv").out;
+    assert!(errors.lines().count() < all, "{errors}");
+    assert!(
+        errors.lines().all(|line| line.starts_with("error\t")),
+        "{errors}"
+    );
+    // A fleet of one tenant on a test's server has remarks and warnings, and no error.
+    let sound = Program::with_tenants(&["a"]);
+    sound.run("doctor --fail-on info").fails(1, &[]);
+    sound.run("doctor --fail-on error").fails(0, &[]);
+    sound
+        .run("doctor --ignore nonsense")
+        .fails(2, &["missing_schema"]);
+}
