@@ -14,9 +14,9 @@ use super::context::Context;
 use super::outcome::{Done, Exit, Failure};
 use super::ui::{self, Ui};
 use super::{
-    Manage, all_tenants_command, create_missing_schemas, create_tenant, delete_tenant, doctor,
-    domains, exec, interrupt, list_tenants, migrate_schemas, output, psql, rename_schema, status,
-    superuser, sync_schemas, tenant_command,
+    Manage, all_tenants_command, clone_tenant, create_missing_schemas, create_tenant,
+    delete_tenant, doctor, domains, dump_tenant, exec, interrupt, list_tenants, migrate_schemas,
+    output, psql, rename_schema, status, superuser, sync_schemas, tenant_command,
 };
 
 type Run<T> = Box<dyn Fn(&ArgMatches, &Context<T>) -> Done>;
@@ -74,6 +74,9 @@ fn own<T: TenantModel>() -> Vec<Entry<T>> {
         Entry::of("create_tenant_superuser", superuser::run),
         Entry::of("list_tenants", list_tenants::run),
         Entry::of("delete_tenant", delete_tenant::run),
+        clone_tenant::entry(),
+        Entry::of("dump_tenant", dump_tenant::dump),
+        dump_tenant::restore_entry(),
         Entry::of("rename_schema", rename_schema::run),
         Entry::of("create_missing_schemas", create_missing_schemas::run),
         Entry::of("create_domain", domains::create),

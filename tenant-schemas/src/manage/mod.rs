@@ -57,6 +57,7 @@
 //! work was interrupted and some is left.
 
 mod all_tenants_command;
+mod clone_tenant;
 mod command;
 mod context;
 mod create_missing_schemas;
@@ -64,11 +65,13 @@ mod create_tenant;
 mod delete_tenant;
 mod doctor;
 mod domains;
+mod dump_tenant;
 mod entry;
 mod exec;
 mod fields;
 mod fixtures;
 mod fleet;
+mod form;
 mod host;
 mod interrupt;
 mod list_tenants;

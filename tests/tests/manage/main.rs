@@ -1,5 +1,6 @@
 //! The command line, run through a real binary (`program.rs`) against real databases.
 
+mod copies; // clone, dump, restore
 mod create_tenant; // a flag per field, prompts, the superuser, domains
 mod exec; // SQL on many tenants, psql, fixtures
 mod interrupt; // Ctrl-C

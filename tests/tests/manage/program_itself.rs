@@ -3,7 +3,7 @@
 use crate::support::{Program, finished};
 
 /// Every command, as the guide and its successors call them.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "sync_schemas",
     "migrate_schemas",
     "tenant_command",
@@ -12,6 +12,9 @@ const COMMANDS: [&str; 17] = [
     "create_tenant_superuser",
     "list_tenants",
     "delete_tenant",
+    "clone_tenant",
+    "dump_tenant",
+    "restore_tenant",
     "rename_schema",
     "create_missing_schemas",
     "create_domain",

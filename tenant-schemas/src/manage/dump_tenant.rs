@@ -1,0 +1,190 @@
+//! `dump_tenant` and `restore_tenant`: a tenant as a file.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Parser};
+use diesel::Connection as _;
+
+use crate::dump::{DumpOptions, DumpTenant as _, RestoreOptions};
+use crate::error::BoxError;
+use crate::model::{Field, TenantModel};
+
+use super::context::Context;
+use super::entry::Entry;
+use super::form;
+use super::outcome::{Done, Exit, Failure};
+use super::table::count;
+use super::targets;
+use super::ui;
+
+/// Writes a tenant's schema as SQL
+///
+/// The file is for `restore_tenant`, which takes it into any schema, and for psql. The tenant's row is
+/// not in it. Only that schema is read, however many there are, and it is as it was at one moment.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  dump_tenant tenant1 --output tenant1.sql
+  dump_tenant tenant1 | gzip > tenant1.sql.gz")]
+pub(super) struct Args {
+    /// The tenant's schema.
+    #[arg(value_name = "SCHEMA", required_unless_present = "schema")]
+    name: Option<String>,
+    /// The tenant's schema, as other commands take it.
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    schema: Option<String>,
+    /// Where to write. Defaults to standard output.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Leave the rows out.
+    #[arg(long)]
+    no_data: bool,
+}
+
+pub(super) fn dump<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
+    let name = args
+        .name
+        .as_deref()
+        .or(args.schema.as_deref())
+        .ok_or_else(|| Failure::usage("which tenant?"))?;
+    let tenancy = context.tenancy()?;
+    let tenant = targets::tenant(tenancy, name)?;
+    let options = DumpOptions::new().data(!args.no_data);
+    let mut conn = tenancy.public()?;
+    let warnings = match &args.output {
+        None => {
+            let mut out = Pipe::new(BufWriter::new(io::stdout().lock()));
+            let result = tenant.dump_to(&mut conn, &mut out, options);
+            if out.broken {
+                return Err(Failure::NobodyReads);
+            }
+            result?
+        }
+        Some(path) => whole_file(path, |out| Ok(tenant.dump_to(&mut conn, out, options)?))?,
+    };
+    warnings.iter().for_each(|warning| ui::warn(warning));
+    if let Some(path) = &args.output {
+        context
+            .ui
+            .note(&format!("Tenant {name} is in {}.", path.display()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Writes a file that is there in the end whole or not at all.
+fn whole_file<R>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<R, BoxError>,
+) -> Result<R, Failure> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let failed = |error: io::Error| {
+        Failure::Error(format!("{} can't be written: {error}", part.display()).into())
+    };
+    let mut out = BufWriter::new(File::create(&part).map_err(failed)?);
+    let result = write(&mut out).and_then(|value| {
+        out.flush()?;
+        fs::rename(&part, path)?;
+        Ok(value)
+    });
+    if result.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    Ok(result?)
+}
+
+/// Remembers that nobody reads any more.
+struct Pipe<W> {
+    inner: W,
+    broken: bool,
+}
+
+impl<W> Pipe<W> {
+    fn new(inner: W) -> Self {
+        Self {
+            inner,
+            broken: false,
+        }
+    }
+
+    fn note<R>(&mut self, result: io::Result<R>) -> io::Result<R> {
+        if let Err(error) = &result {
+            self.broken |= error.kind() == io::ErrorKind::BrokenPipe;
+        }
+        result
+    }
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(text);
+        self.note(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.inner.flush();
+        self.note(result)
+    }
+}
+
+const NAME: &str = "restore_tenant";
+const FILE: &str = "file";
+const MIGRATE: &str = "migrate";
+
+/// `restore_tenant` for the tenancy's model.
+pub(super) fn restore_entry<T: TenantModel>() -> Entry<T> {
+    let clap = clap::Command::new(NAME)
+        .about("Creates a tenant whose schema comes out of a dump")
+        .long_about(
+            "Creates a tenant whose schema comes out of a file of `dump_tenant`, under any name. \
+             All or nothing: if anything fails, nothing is left.\n\n\
+             The options under `Tenant` are the fields of the tenant, as for `create_tenant`.",
+        )
+        .arg(
+            Arg::new(FILE)
+                .value_name("FILE")
+                .required(true)
+                .help("What `dump_tenant` wrote; `-` is standard input"),
+        )
+        .arg(
+            Arg::new(MIGRATE)
+                .long(MIGRATE)
+                .action(ArgAction::SetTrue)
+                .help("Run what is pending in the dump; without it that is an error"),
+        );
+    Entry::new(NAME, form::arguments::<T>(clap, Field::required), restore)
+}
+
+fn restore<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
+    let file = matches
+        .get_one::<String>(FILE)
+        .ok_or_else(|| Failure::usage("which file?"))?;
+    let mut input: Box<dyn BufRead> = if file == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        let opened = File::open(file)
+            .map_err(|error| Failure::Error(format!("{file} can't be read: {error}").into()))?;
+        Box::new(BufReader::new(opened))
+    };
+    let (mut tenant, domains) = form::tenant(matches, &form::Texts::new(), Vec::new(), context)?;
+    let options = RestoreOptions::new().migrate(matches.get_flag(MIGRATE));
+    let tenancy = context.tenancy()?;
+    let copied = tenancy.public()?.transaction(|conn| {
+        let copied = tenant.restore_from(conn, &mut input, options)?;
+        form::insert_domains(&tenant, &domains, tenancy, conn)?;
+        Ok::<_, BoxError>(copied)
+    })?;
+    copied.warnings.iter().for_each(|warning| ui::warn(warning));
+    for failure in &copied.saved.listener_failures {
+        ui::warn(&failure.to_string());
+    }
+    context.ui.note(&format!(
+        "Tenant {} is ready: out of {file}, {}.",
+        tenant.schema_name(),
+        count(copied.saved.applied.len(), "new migration")
+    ));
+    Ok(Exit::Done)
+}

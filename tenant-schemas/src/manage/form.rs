@@ -1,0 +1,407 @@
+//! The form of a tenant: an option for each field of the user's model, and prompts for the rest.
+
+use std::collections::HashMap;
+
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::connection::TenantConnection;
+use crate::error::{BoxError, Error};
+use crate::model::{Field, FieldError, FieldRole, TenantModel};
+use crate::name::SchemaName;
+use crate::provision::Lifecycle as _;
+use crate::sql::manage as sql;
+use crate::tenancy::Tenancy;
+
+use super::context::Context;
+use super::domains::free;
+use super::entry::GLOBAL;
+use super::fields::tenant_table;
+use super::host::host;
+use super::outcome::Failure;
+use super::prompt;
+use super::superuser::Credentials;
+use super::ui;
+
+const DOMAIN: &str = "domain";
+const NOINPUT: &str = "noinput";
+
+/// Options of the commands that make tenants; a field of such a name gets another option.
+const TAKEN: [&str; 11] = [
+    DOMAIN,
+    NOINPUT,
+    "no-input",
+    "adopt",
+    "superuser",
+    "from",
+    "clone-from",
+    "data",
+    "migrate",
+    "file",
+    "schema",
+];
+
+/// The text of each field that has one, by the field's name.
+pub(super) type Texts = HashMap<&'static str, String>;
+
+/// A command with an option for each field, for domains, and to be left in peace.
+///
+/// `required` says whether a field has to be given.
+pub(super) fn arguments<T: TenantModel>(
+    mut clap: clap::Command,
+    required: impl Fn(&Field) -> bool,
+) -> clap::Command {
+    for field in fields::<T>() {
+        clap = clap.arg(arg(field, required(field)));
+    }
+    if T::domains().is_some() {
+        clap = clap.arg(
+            Arg::new(DOMAIN)
+                .long(DOMAIN)
+                .value_name("DOMAIN")
+                .action(ArgAction::Append)
+                .value_parser(host)
+                .help_heading("Tenant")
+                .help("A domain of the tenant; given repeatedly, the first is the primary one"),
+        );
+    }
+    clap.arg(
+        Arg::new(NOINPUT)
+            .long(NOINPUT)
+            .alias("no-input")
+            .action(ArgAction::SetTrue)
+            .help("Ask nothing, take the defaults"),
+    )
+}
+
+/// Whether somebody can be asked, and may be.
+pub(super) fn asks<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> bool {
+    context.ui.interactive && !matches.get_flag(NOINPUT)
+}
+
+/// A tenant and its domains, out of the arguments and, if somebody can be asked, out of answers.
+///
+/// `known` has the texts of fields that are neither given nor asked for. `missing` is
+/// listed with the fields that are.
+pub(super) fn tenant<T: TenantModel>(
+    matches: &ArgMatches,
+    known: &Texts,
+    missing: Vec<String>,
+    context: &Context<T>,
+) -> Result<(T, Vec<String>), Failure> {
+    let asks = asks(matches, context);
+    let mut given: Texts = fields::<T>()
+        .filter_map(|field| {
+            let text = matches
+                .get_one::<String>(&id(field))
+                .or(known.get(field.name))?;
+            Some((field.name, text.clone()))
+        })
+        .collect();
+    let mut domains: Vec<String> = match T::domains() {
+        Some(_) => matches
+            .get_many(DOMAIN)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
+        None => Vec::new(),
+    };
+    if asks {
+        let mistakes = mistakes::<T>(&given);
+        ask_for_the_rest(&mut given, &mistakes, context)?;
+        if T::domains().is_some() && domains.is_empty() {
+            domains = ask_for_domains()?;
+        }
+    }
+    let mut lines = Vec::new();
+    let tenant = from_text::<T>(&given).map_err(|errors| lines = refused::<T>(&errors));
+    lines.extend(missing);
+    let Some(tenant) = tenant.ok().filter(|_| lines.is_empty()) else {
+        return Err(Failure::Usage(format!(
+            "the tenant can't be created:\n  {}",
+            lines.join("\n  ")
+        )));
+    };
+    let tenancy = context.tenancy()?;
+    check_schema(tenant.schema_name().as_str(), tenancy).map_err(Failure::Usage)?;
+    Ok((tenant, domains))
+}
+
+/// Gives a tenant its domains, the first as the primary one.
+pub(super) fn insert_domains<T: TenantModel>(
+    tenant: &T,
+    domains: &[String],
+    tenancy: &Tenancy<T>,
+    conn: &mut TenantConnection,
+) -> Result<(), BoxError> {
+    let Some(table) = T::domains() else {
+        return Ok(());
+    };
+    let public = tenancy.registry().public();
+    let tenants = tenant_table::<T>();
+    for (number, domain) in domains.iter().enumerate() {
+        free::<T>(domain, conn)?;
+        let row = (tenant.schema_name(), domain.as_str(), number == 0);
+        conn.own(|inner| sql::insert_domain(inner, public, &tenants, &table, row))
+            .map_err(|error| Error::database(format!("creating domain {domain}"), error))?;
+    }
+    Ok(())
+}
+
+/// The fields that can be given, in the order of the struct.
+pub(super) fn fields<T: TenantModel>() -> impl Iterator<Item = &'static Field> {
+    T::fields().iter().filter(|field| field.can_be_set())
+}
+
+/// The option of a field: its name, unless that is taken.
+fn option(field: &Field) -> String {
+    let name = field.name.trim_start_matches("r#");
+    let plain = name.replace('_', "-");
+    let taken = [&GLOBAL[..], &TAKEN, &Credentials::OPTIONS].concat();
+    if taken.contains(&plain.as_str()) {
+        format!("tenant-{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// An identifier that no option of the command itself has.
+fn id(field: &Field) -> String {
+    format!("field {}", field.name)
+}
+
+fn arg(field: &'static Field, required: bool) -> Arg {
+    let mut help: String = field.help.trim().trim_end_matches('.').replace('\n', " ");
+    let mut say = |text: &str| {
+        if !help.is_empty() {
+            help.push(' ');
+        }
+        help.push_str(text);
+    };
+    if required {
+        say("[required]");
+    } else if let Some(default) = field.default_text() {
+        say(&format!("[default: {default}]"));
+    } else {
+        say("[optional]");
+    }
+    let arg = Arg::new(id(field))
+        .long(option(field))
+        .value_name(value_name(field))
+        .help_heading("Tenant")
+        .help(help);
+    if is_bool(field) {
+        arg.num_args(0..=1).default_missing_value("true")
+    } else {
+        // A number can be negative, and a name begin with a hyphen.
+        arg.allow_hyphen_values(true)
+    }
+}
+
+fn is_bool(field: &Field) -> bool {
+    field.type_name.replace(' ', "") == "bool"
+}
+
+/// The field's type, without what people do not need to know.
+fn value_name(field: &Field) -> String {
+    let plain = field.type_name.replace(' ', "");
+    let inner = plain
+        .strip_prefix("Option<")
+        .and_then(|rest| rest.strip_suffix('>'))
+        .unwrap_or(&plain);
+    let last = inner.rsplit("::").next().unwrap_or(inner);
+    match last {
+        "String" => "TEXT".to_owned(),
+        "bool" => "true|false".to_owned(),
+        "NaiveDate" => "YYYY-MM-DD".to_owned(),
+        "SchemaName" => "NAME".to_owned(),
+        other => other.to_uppercase(),
+    }
+}
+
+fn from_text<T: TenantModel>(given: &Texts) -> Result<T, Vec<FieldError>> {
+    T::from_text(&mut |field| given.get(field.name).cloned())
+}
+
+/// What is wrong with what was given, by field; what is missing is no mistake yet.
+fn mistakes<T: TenantModel>(given: &Texts) -> HashMap<String, String> {
+    let errors = from_text::<T>(given).err().unwrap_or_default();
+    errors
+        .into_iter()
+        .filter_map(|error| match error {
+            FieldError::Invalid {
+                field,
+                text,
+                reason,
+                ..
+            } => {
+                let known = fields::<T>().find(|known| known.name == field)?;
+                let value_name = value_name(known);
+                Some((field, format!("{text:?} is no {value_name}: {reason}")))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Every field that is missing or wrong, by its option.
+fn refused<T: TenantModel>(errors: &[FieldError]) -> Vec<String> {
+    let field_of = |name: &str| fields::<T>().find(|field| field.name == name);
+    let line = |error: &FieldError| match error {
+        FieldError::Missing { field, .. } => {
+            let field = field_of(field)?;
+            Some(format!(
+                "--{}=<{}> is missing",
+                option(field),
+                value_name(field)
+            ))
+        }
+        FieldError::Invalid {
+            field,
+            text,
+            reason,
+            ..
+        } => {
+            let field = field_of(field)?;
+            let value_name = value_name(field);
+            Some(format!(
+                "--{}={text} is no {value_name}: {reason}",
+                option(field)
+            ))
+        }
+        FieldError::Unknown { .. } => None,
+    };
+    let or_itself = |error: &FieldError| line(error).unwrap_or_else(|| error.to_string());
+    errors.iter().map(or_itself).collect()
+}
+
+/// Asks for every field that was not given, and for those that were given wrong.
+fn ask_for_the_rest<T: TenantModel>(
+    given: &mut Texts,
+    mistakes: &HashMap<String, String>,
+    context: &Context<T>,
+) -> Result<(), Failure> {
+    for field in fields::<T>() {
+        if let Some(mistake) = mistakes.get(field.name) {
+            ui::usage(&format!("--{}: {mistake}", option(field)));
+        } else if let Some(text) = given.get(field.name) {
+            match field.role {
+                // What was given may still be taken.
+                FieldRole::SchemaName | FieldRole::DomainUrl => {
+                    match check(field, text, given, context) {
+                        Ok(()) => continue,
+                        Err(mistake) => {
+                            ui::usage(&format!("--{}: {mistake}", option(field)));
+                        }
+                    }
+                }
+                _ => continue,
+            }
+        }
+        given.remove(field.name);
+        let default = field.default_text();
+        let shown = match &default {
+            Some(default) => Some(default.as_str()),
+            None if field.optional => Some(""),
+            None => None,
+        };
+        let question = match (field.help.trim(), field.optional && default.is_none()) {
+            ("", false) => field.name.to_owned(),
+            ("", true) => format!("{} (optional)", field.name),
+            (help, false) => format!("{} ({})", field.name, first_line(help)),
+            (help, true) => format!("{} ({}, optional)", field.name, first_line(help)),
+        };
+        let answer = prompt::ask(&question, shown, |answer| {
+            if answer.is_empty() && field.required() {
+                return Err(format!("{} has to have a value", field.name));
+            }
+            check(field, answer, given, context)?;
+            Ok(answer.to_owned())
+        })?;
+        given.insert(field.name, answer);
+    }
+    Ok(())
+}
+
+fn first_line(help: &str) -> &str {
+    help.lines()
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.')
+}
+
+/// Whether a text is a value of the field, and one that is not taken.
+fn check<T: TenantModel>(
+    field: &'static Field,
+    text: &str,
+    given: &Texts,
+    context: &Context<T>,
+) -> Result<(), String> {
+    if field.role == FieldRole::SchemaName {
+        check_schema(text, context.tenancy().map_err(words)?)?;
+    }
+    let mut with = given.clone();
+    with.insert(field.name, text.to_owned());
+    if let Some(mistake) = mistakes::<T>(&with).remove(field.name) {
+        return Err(mistake);
+    }
+    if !matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl) {
+        return Ok(());
+    }
+    let tenancy = context.tenancy().map_err(words)?;
+    let mut conn = tenancy.public().map_err(|error| words(error.into()))?;
+    let found = match field.role {
+        FieldRole::SchemaName => T::by_schema(&mut conn, text),
+        _ => T::by_domain(&mut conn, text),
+    };
+    match found.map_err(|error| words(error.into()))? {
+        Some(tenant) => Err(format!(
+            "{text} is taken by tenant {}",
+            tenant.schema_name()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A failure as an answer to a prompt.
+fn words(failure: Failure) -> String {
+    match failure {
+        Failure::Error(error) => crate::error::chain(&*error),
+        Failure::Usage(message) => message,
+        Failure::NobodyReads => String::new(),
+    }
+}
+
+/// The rules of the tenancy for a schema's name.
+fn check_schema<T: TenantModel>(name: &str, tenancy: &Tenancy<T>) -> Result<(), String> {
+    let registry = tenancy.registry();
+    let schema =
+        SchemaName::with_policy(name, registry.names).map_err(|error| error.to_string())?;
+    if schema == *registry.public() {
+        return Ok(());
+    }
+    registry
+        .refuse_protected(&schema, "taken by a tenant")
+        .map_err(|error| error.to_string())
+}
+
+fn ask_for_domains() -> Result<Vec<String>, Failure> {
+    let mut domains = Vec::new();
+    loop {
+        let question = if domains.is_empty() {
+            "primary domain (optional)"
+        } else {
+            "another domain (optional)"
+        };
+        let answer = prompt::ask(question, Some(""), |answer| {
+            if answer.is_empty() {
+                return Ok(None);
+            }
+            host(answer).map(Some)
+        })?;
+        match answer {
+            Some(domain) => domains.push(domain),
+            None => return Ok(domains),
+        }
+    }
+}

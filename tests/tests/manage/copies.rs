@@ -1,0 +1,175 @@
+//! `clone_tenant`, `dump_tenant`, `restore_tenant`.
+
+use crate::support::{Program, ends_with};
+
+/// Tenant `a` with a room and a booking.
+fn with_rows() -> Program {
+    let program = Program::with_tenants(&["a"]);
+    program.sql(
+        "UPDATE clients SET paid_until = '2027-01-31', on_trial = false, email = 'a@a.com'; \
+         INSERT INTO a.rooms (name) VALUES ('Blue'), ('Red'); \
+         INSERT INTO a.bookings (id, room_id, guest) VALUES (1, 2, 'Ada')",
+    );
+    program
+}
+
+#[test]
+fn c62_clone_tenant_copies_the_structure_and_with_data_the_rows() {
+    let program = with_rows();
+    let ran = program.ok("clone_tenant a --schema_name b --domain_url b.com");
+    assert!(
+        ran.err
+            .contains("Tenant b is ready: a copy of a, without rows"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(program.tables("b"), program.tables("a"));
+    assert_eq!(program.strings("SELECT count(*) FROM b.rooms"), ["0"]);
+    program.ok("clone_tenant a --schema_name c --domain_url c.com --data");
+    assert_eq!(
+        program.strings("SELECT name FROM c.rooms ORDER BY id"),
+        ["Blue", "Red"]
+    );
+    program.sql("INSERT INTO c.rooms (name) VALUES ('next')");
+    assert_eq!(
+        program.strings("SELECT id FROM c.rooms WHERE name = 'next'"),
+        ["3"]
+    );
+    assert_eq!(program.strings("SELECT count(*) FROM a.rooms"), ["2"]);
+    program.ok("migrate_schemas --check");
+    assert_eq!(
+        program.ok("list_tenants").out,
+        "a\ta.com\nb\tb.com\nc\tc.com\n"
+    );
+}
+
+#[test]
+fn the_fields_of_a_clone_are_the_sources_unless_they_are_given() {
+    let program = with_rows();
+    program.ok_args(&[
+        "clone_tenant",
+        "--clone_from=a",
+        "--schema_name=b",
+        "--domain_url=b.com",
+        "--name=Bee",
+    ]);
+    assert_eq!(
+        program.strings("SELECT concat_ws('|', name, paid_until, on_trial, email) FROM clients WHERE schema_name = 'b'"),
+        ["Bee|2027-01-31|f|a@a.com"]
+    );
+    let ran = program.run("clone_tenant a");
+    ran.fails(
+        2,
+        &[
+            "--schema_name=<NAME> is missing",
+            "--domain_url=<TEXT> is missing",
+        ],
+    );
+    assert!(!ran.err.contains("--name"), "{}", ran.err);
+    let mut terminal = program.on_terminal("clone_tenant a");
+    for (question, answer) in [("schema_name: ", "c"), ("domain_url: ", "c.com")] {
+        terminal.exp_string(question).expect(question);
+        terminal.send_line(answer).expect("typed");
+    }
+    ends_with(terminal, 0);
+    program
+        .run("clone_tenant a --schema_name b --domain_url x.com")
+        .fails(1, &["b"]);
+    program
+        .run("clone_tenant nobody --schema_name d --domain_url d.com")
+        .fails(2, &["no tenant has the schema `nobody`"]);
+    program
+        .run("clone_tenant public --schema_name d --domain_url d.com")
+        .fails(2, &["public"]);
+}
+
+#[test]
+fn c66_a_clone_of_a_tenant_that_is_behind_is_migrated_only_if_asked_to() {
+    let program = with_rows().words("release2");
+    let args = "clone_tenant a --schema_name b --domain_url b.com";
+    program.run(args).fails(1, &["rooms_have_floors"]);
+    assert!(!program.schema_exists("b"));
+    program.ok(&format!("{args} --migrate"));
+    program.ok("migrate_schemas --check --schema b");
+    program
+        .run("migrate_schemas --check --schema a")
+        .fails(3, &[]);
+}
+
+#[test]
+fn a_dump_is_restored_under_another_name() {
+    let program = with_rows();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("a.sql");
+    let file = file.to_str().expect("a path");
+    program.ok_args(&["dump_tenant", "a", "--output", file]);
+    let on_stdout = program.ok("dump_tenant --schema=a").out;
+    assert!(on_stdout.contains("Blue"), "{on_stdout}");
+    let entries: Vec<_> = std::fs::read_dir(directory.path())
+        .expect("listed")
+        .collect();
+    assert_eq!(entries.len(), 1, "nothing but the dump: {entries:?}");
+    let restore = |file: &str, schema: &str| {
+        let (name, domain) = (
+            format!("--schema_name={schema}"),
+            format!("--domain_url={schema}.com"),
+        );
+        program.run_args(&["restore_tenant", file, &name, &domain, "--name=Restored"])
+    };
+    assert_eq!(restore(file, "b").code, 0);
+    assert_eq!(
+        program.strings("SELECT name FROM b.rooms ORDER BY id"),
+        ["Blue", "Red"]
+    );
+    restore(file, "b").fails(1, &["b"]);
+    program.ok_args(&["dump_tenant", "a", "--no-data", "-o", file]);
+    assert_eq!(restore(file, "c").code, 0);
+    assert_eq!(program.strings("SELECT count(*) FROM c.rooms"), ["0"]);
+    let args = [
+        "restore_tenant",
+        "-",
+        "--schema_name=d",
+        "--domain_url=d.com",
+        "--name=D",
+    ];
+    let ran = program.run_with_input(&args, &on_stdout);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(program.strings("SELECT count(*) FROM d.rooms"), ["2"]);
+    let half = &on_stdout[..on_stdout.len() / 2];
+    let args = [
+        "restore_tenant",
+        "-",
+        "--schema_name=e",
+        "--domain_url=e.com",
+        "--name=E",
+    ];
+    program.run_with_input(&args, half).fails(1, &["error: "]);
+    assert!(!program.schema_exists("e"));
+    restore("/nowhere.sql", "e").fails(1, &["/nowhere.sql can't be read"]);
+    program
+        .run("dump_tenant nobody")
+        .fails(2, &["no tenant has the schema `nobody`"]);
+    program
+        .run("dump_tenant a -o /nowhere/a.sql")
+        .fails(1, &["can't be written"]);
+}
+
+#[test]
+fn a_dump_that_is_behind_is_migrated_only_if_asked_to() {
+    let program = with_rows();
+    let dumped = program.ok("dump_tenant a").out;
+    let program = program.words("release2");
+    let args = [
+        "restore_tenant",
+        "-",
+        "--schema_name=b",
+        "--domain_url=b.com",
+        "--name=B",
+    ];
+    program
+        .run_with_input(&args, &dumped)
+        .fails(1, &["rooms_have_floors"]);
+    let ran = program.run_with_input(&[&args[..], &["--migrate"]].concat(), &dumped);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    program.ok("migrate_schemas --check --schema b");
+}
