@@ -13,6 +13,7 @@
 //! | the state of a fleet | [`Tenancy::status`], [`Tenancy::doctor`] |
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
+//! | the command line | the module `manage`, with the feature of that name |
 //! | failures | [`Error`] |
 
 #[doc(hidden)]

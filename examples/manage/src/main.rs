@@ -56,9 +56,13 @@ impl TenantCommand for Greet {
             return Ok(());
         };
         let rooms: i64 = rooms::table.count().get_result(conn)?;
+        let rooms = match rooms {
+            1 => "1 room".to_owned(),
+            rooms => format!("{rooms} rooms"),
+        };
         writeln!(
             out,
-            "Welcome to {}, {}! We have {rooms} rooms.",
+            "Welcome to {}, {}! We have {rooms}.",
             hotel.name, args.guest
         )?;
         Ok(())

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::fleet::{Walk, parse_jobs};
 use super::outcome::Done;
 use super::targets::Targets;
-use super::tenant_command::{job, run as run_on, switch};
+use super::tenant_command::{clap_below, job, run as run_on, switch};
 
 pub(super) const NAME: &str = "all_tenants_command";
 
@@ -49,7 +49,7 @@ pub(super) fn clap(commands: &[Box<dyn DynTenantCommand>]) -> clap::Command {
             "fail-fast",
             "Start no further tenant once one has failed",
         ))
-        .subcommands(commands.iter().map(|command| command.clap()))
+        .subcommands(commands.iter().map(|command| clap_below(&**command)))
 }
 
 pub(super) fn run<T: TenantModel>(

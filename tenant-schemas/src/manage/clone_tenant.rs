@@ -84,7 +84,9 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         form::insert_domains(&copy, &domains, tenancy, conn)?;
         Ok::<_, BoxError>(copied)
     })?;
-    copied.warnings.iter().for_each(|warning| ui::warn(warning));
+    for warning in &copied.warnings {
+        ui::warn(warning);
+    }
     for failure in &copied.saved.listener_failures {
         ui::warn(&failure.to_string());
     }

@@ -64,7 +64,9 @@ pub(super) fn dump<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         }
         Some(path) => whole_file(path, |out| Ok(tenant.dump_to(&mut conn, out, options)?))?,
     };
-    warnings.iter().for_each(|warning| ui::warn(warning));
+    for warning in &warnings {
+        ui::warn(warning);
+    }
     if let Some(path) = &args.output {
         context
             .ui
@@ -177,7 +179,9 @@ fn restore<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         form::insert_domains(&tenant, &domains, tenancy, conn)?;
         Ok::<_, BoxError>(copied)
     })?;
-    copied.warnings.iter().for_each(|warning| ui::warn(warning));
+    for warning in &copied.warnings {
+        ui::warn(warning);
+    }
     for failure in &copied.saved.listener_failures {
         ui::warn(&failure.to_string());
     }

@@ -17,6 +17,9 @@ use super::command::TenantCommand;
 /// Commands that are found below `tenant_command` and `all_tenants_command`.
 pub(super) const NAMES: [&str; 2] = [Load::NAME, Dump::NAME];
 
+/// What the guide calls them.
+pub(super) const NAMES_OF_THE_GUIDE: [&str; 2] = ["loaddata", "dumpdata"];
+
 /// `load FILE…`
 pub(super) struct Load;
 

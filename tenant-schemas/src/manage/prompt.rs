@@ -54,7 +54,7 @@ impl Ui {
         }
         if !self.interactive {
             return Err(Failure::usage(format!(
-                "{what}: there is no terminal to confirm it on, say `--noinput` if it is meant"
+                "there is no terminal to confirm it on, say `--noinput` if it is meant: {what}"
             )));
         }
         eprintln!("{what}. This can't be undone.");

@@ -43,6 +43,18 @@ pub(super) fn check_options(command: &dyn DynTenantCommand) {
     }
 }
 
+/// A command below another, under the guide's name too.
+pub(super) fn clap_below(command: &dyn DynTenantCommand) -> clap::Command {
+    let clap = command.clap();
+    match fixtures::NAMES
+        .iter()
+        .position(|name| *name == command.name())
+    {
+        Some(place) => clap.visible_alias(fixtures::NAMES_OF_THE_GUIDE[place]),
+        None => clap,
+    }
+}
+
 /// `tenant_command`, with every command below it.
 pub(super) fn clap_on_one(commands: &[Box<dyn DynTenantCommand>]) -> clap::Command {
     clap::Command::new(NAME)
@@ -63,7 +75,7 @@ pub(super) fn clap_on_one(commands: &[Box<dyn DynTenantCommand>]) -> clap::Comma
                 .global(true)
                 .help("The schema; asked for if it is not given"),
         )
-        .subcommands(commands.iter().map(|command| command.clap()))
+        .subcommands(commands.iter().map(|command| clap_below(&**command)))
 }
 
 /// A command under its own name: it runs on all tenants.
