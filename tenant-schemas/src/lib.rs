@@ -66,6 +66,8 @@ pub use domain::Domains;
 pub use dump::{DumpOptions, DumpTenant, RestoreOptions};
 pub use error::{BoxError, Error, Result};
 pub use event::{Event, ListenerFailure, Subject};
+#[cfg(feature = "manage")]
+pub use manage::manage;
 pub use migrate::{
     Executor, ListedMigration, ListedSchema, Migrate, Migrated, Parallel, Pending,
     PlannedMigration, PlannedSchema, Sequential,

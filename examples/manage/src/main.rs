@@ -16,7 +16,7 @@ use tenant_schemas::manage::{TenantCommand, clap};
 use tenant_schemas::{BoxError, Tenancy, TenantConnection, manage};
 
 fn main() {
-    manage::manage(|| {
+    manage(|| {
         let tenancy = Tenancy::<Client>::builder(database::url()?)
             .app(Customers)
             .app(Hotels)

@@ -11,7 +11,7 @@
 //! use std::io::Write;
 //!
 //! use tenant_schemas::manage::{TenantCommand, clap};
-//! use tenant_schemas::{BoxError, TenantConnection, manage};
+//! use tenant_schemas::{BoxError, TenantConnection};
 //!
 //! struct Greet;
 //!
@@ -42,7 +42,7 @@
 //!
 //! fn main() {
 //!     // A closure: `--help` and mistakes in the usage need no database.
-//!     manage::manage(|| Tenancy::<Client>::builder(std::env::var("DATABASE_URL")?).build().map_err(BoxError::from))
+//!     tenant_schemas::manage(|| Tenancy::<Client>::builder(std::env::var("DATABASE_URL")?).build().map_err(BoxError::from))
 //!         .command(Greet)
 //!         .run()
 //! }

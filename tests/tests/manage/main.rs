@@ -10,3 +10,4 @@ mod program_itself; // help, completions, exit codes, verbosity
 mod state_of_the_fleet; // status and doctor
 mod support;
 mod tenant_commands; // users' own commands on one, on all
+mod walks; // --jobs, --fail-fast, --exclude, --format of everything that goes over many tenants

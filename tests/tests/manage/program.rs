@@ -15,10 +15,10 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use diesel::prelude::*;
 use tenant_schemas::auth::{Auth, Hasher, NewUser, Superusers, Users};
-use tenant_schemas::manage::{Manage, PlainCommand, TenantCommand, clap, manage};
+use tenant_schemas::manage::{Manage, PlainCommand, TenantCommand, clap};
 use tenant_schemas::{
     App, AppScope, BoxError, DomainModel, SchemaName, Tenancy, TenancyBuilder, TenantConnection,
-    TenantModel,
+    TenantModel, manage,
 };
 use uuid::Uuid;
 
@@ -94,6 +94,9 @@ struct Domain {
 fn main() {
     if word("domains") {
         run(manage(|| tenancy::<Firm>(firms_app())))
+    } else if word("built") {
+        let tenancy = tenancy::<Client>(clients_app()).expect("a tenancy");
+        run(manage(tenancy))
     } else {
         run(manage(|| tenancy::<Client>(clients_app())).plain_command(Count))
     }
