@@ -12,6 +12,7 @@ use super::context::Context;
 use super::fields::tenant_table;
 use super::outcome::{Done, Exit, Failure};
 use super::targets;
+use super::ui;
 
 /// Deletes a tenant: its row, its domains, and its schema if that is wanted
 ///
@@ -70,6 +71,9 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         let options = DeleteOptions::new().auto_drop_schema(drops);
         tenant.delete_with(conn, options)
     })?;
+    for failure in &deleted.listener_failures {
+        ui::warn(&failure.to_string());
+    }
     context.ui.note(&match (deleted.schema_dropped, drops) {
         (true, _) => format!("Tenant {name} and its schema are gone."),
         (false, true) => format!("Tenant {name} is gone; it had no schema."),
