@@ -306,13 +306,15 @@ fn c67_postgres_own_public_is_protected_where_another_schema_is_shared() {
     assert_eq!(db.tables("public"), ["kept"]);
 }
 
-/// A tenancy on a server that has room for few locks, with tenants of `tables` tables.
-fn few_lock_slots(tables: usize) -> (Server, Tenancy<Client>) {
+/// A tenancy on a server that has room for few locks, with tenants of more tables than that.
+fn few_lock_slots() -> (Server, Tenancy<Client>) {
     let server = Server::builder()
         .setting("max_locks_per_transaction", "10")
         .setting("max_connections", "10")
         .start()
         .expect("a server");
+    // PostgreSQL 18 has more room beyond what the settings promise.
+    let tables = if server.major() < 18 { 60 } else { 180 };
     // A few in a migration of its own, so that a fleet migration needs few locks at a time.
     let wide: Vec<(String, String)> = (0..tables / 5)
         .map(|migration| {
@@ -343,7 +345,7 @@ fn few_lock_slots(tables: usize) -> (Server, Tenancy<Client>) {
 
 #[test]
 fn a_schema_that_is_wider_than_the_lock_slots_is_dropped_in_batches() {
-    let (_server, tenancy) = few_lock_slots(60);
+    let (_server, tenancy) = few_lock_slots();
     let mut conn = tenancy.public().expect("public");
     let mut acme = client("acme");
     let error = acme.save(&mut conn).expect_err("too few lock slots");
