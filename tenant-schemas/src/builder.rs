@@ -25,6 +25,32 @@ use crate::script::Script;
 use crate::tenancy::Tenancy;
 
 /// What a [`Tenancy`] is made of. Contradictions are reported by [`build`](Self::build).
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// use std::time::Duration;
+/// use tenant_schemas::testing::TestDatabase;
+/// use tenant_schemas::Error;
+///
+/// # let database = TestDatabase::new()?;
+/// let tenancy = Tenancy::<Client>::builder(database.url())
+///     .app(Customers)
+///     .app(Hotels)
+///     .pool_size(20)
+///     .checkout_timeout(Duration::from_secs(5))
+///     .build()?;
+/// assert_eq!(tenancy.pool().max_size(), 20);
+///
+/// let contradiction = Tenancy::<Client>::builder(database.url())
+///     .app(Customers)
+///     .app(Customers)
+///     .pool_size(0)
+///     .build();
+/// let Err(Error::Config { problems, .. }) = contradiction else { panic!() };
+/// assert_eq!(problems.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "nothing is built until `build` is called"]
 pub struct TenancyBuilder<T> {
     database_url: String,
@@ -118,6 +144,19 @@ impl<T: TenantModel> TenancyBuilder<T> {
 
     /// Adds schemas to the end of every search path, for extensions and the
     /// like; the guide's `PG_EXTRA_SEARCH_PATHS`. Defaults to none.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let database = tenant_schemas::testing::TestDatabase::new()?;
+    /// let tenancy = Tenancy::<Client>::builder(database.url())
+    ///     .extra_search_path(["extensions"])
+    ///     .build()?;
+    /// let conn = tenancy.public()?;
+    /// let path = conn.search_path().map(ToString::to_string);
+    /// assert_eq!(path.as_deref(), Some(r#""public", "extensions""#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn extra_search_path<S: Into<String>>(
         mut self,
         schemas: impl IntoIterator<Item = S>,
@@ -132,6 +171,24 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// `false` is recommended for new projects: a tenant's query that misses its
     /// table fails instead of finding one of that name in `public`, and shared
     /// tables are declared as `public.plans` in `table!`.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # use tenant_schemas::testing::TestTenancy;
+    /// # let tests = TestTenancy::<Client>::new(|builder| {
+    /// #    builder.app(Customers).app(Hotels).include_shared(false)
+    /// # })?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// // diesel::table! { public.clients (id) { .. } }
+    /// # mod public { diesel::table! { public.clients (id) { id -> Integer, } } }
+    /// // built with `include_shared(false)`:
+    /// let mut conn = tenancy.tenant(&acme)?;
+    /// assert_eq!(public::clients::table.count().get_result(&mut conn), Ok(1));
+    /// assert!(clients::table.count().get_result::<i64>(&mut conn).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn include_shared(self, include_shared: bool) -> Self {
         Self {
             include_shared,
@@ -145,6 +202,18 @@ impl<T: TenantModel> TenancyBuilder<T> {
     }
 
     /// Sets how often the search path is sent. Defaults to [`SetCalls::EveryCheckout`].
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let database = tenant_schemas::testing::TestDatabase::new()?;
+    /// use tenant_schemas::SetCalls;
+    ///
+    /// let tenancy = Tenancy::<Client>::builder(database.url())
+    ///     .set_calls(SetCalls::WhenChanged)
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_calls(self, set_calls: SetCalls) -> Self {
         Self { set_calls, ..self }
     }
@@ -164,6 +233,29 @@ impl<T: TenantModel> TenancyBuilder<T> {
     ///
     /// What it returns, or its panic, is logged and reported, and undoes
     /// nothing. It must not block for long: the connection waits for it.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use std::sync::mpsc;
+    /// use tenant_schemas::Event;
+    /// # use tenant_schemas::testing::TestTenancy;
+    ///
+    /// let (tell, told) = mpsc::channel();
+    /// # let tests = TestTenancy::<Client>::new(|builder| { let builder =
+    /// builder.app(Customers).app(Hotels).listener(move |event| {
+    ///     if matches!(event, Event::PostSchemaSync { .. }) {
+    ///         tell.send(event.schema().to_string())?; // a welcome mail, for one
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # ; builder })?;
+    /// # let tenancy = tests.tenancy();
+    /// # client(tenancy, "acme")?;
+    /// // once a tenant is saved:
+    /// assert_eq!(told.try_recv(), Ok("acme".to_owned()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn listener(
         mut self,
         listener: impl Fn(&Event<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
@@ -178,6 +270,30 @@ impl<T: TenantModel> TenancyBuilder<T> {
     ///
     /// If it fails, everything is rolled back. Before and after the migrations
     /// of a schema that exists, which are a transaction each, it has one of its own.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use tenant_schemas::Event;
+    /// # use tenant_schemas::testing::TestTenancy;
+    ///
+    /// # let tests = TestTenancy::<Client>::new(|builder| { let builder =
+    /// builder.app(Customers).app(Hotels).listener_in_transaction(|event, conn| {
+    ///     if matches!(event, Event::PostSchemaSync { .. }) {
+    ///         diesel::insert_into(rooms::table)
+    ///             .values((rooms::id.eq(1), rooms::name.eq("Lobby")))
+    ///             .execute(conn)?;
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # ; builder })?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// // a tenant is not there before it has its first room:
+    /// let mut conn = tenancy.tenant(&acme)?;
+    /// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn listener_in_transaction(
         mut self,
         listener: impl Fn(&Event<'_>, &mut TenantConnection) -> Result<(), BoxError>
@@ -195,6 +311,22 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// changed the session's settings. The search path is none of its business:
     /// it is set afterwards. For an instrumentation, use
     /// [`set_default_instrumentation`](diesel::connection::set_default_instrumentation).
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use diesel::connection::SimpleConnection;
+    /// use diesel::dsl::sql;
+    /// use diesel::sql_types::Text;
+    ///
+    /// # let database = tenant_schemas::testing::TestDatabase::new()?;
+    /// let tenancy = Tenancy::<Client>::builder(database.url())
+    ///     .on_connect(|conn| conn.batch_execute("SET statement_timeout TO '5s'"))
+    ///     .build()?;
+    /// let timeout = diesel::select(sql::<Text>("current_setting('statement_timeout')"));
+    /// assert_eq!(timeout.get_result(&mut *tenancy.public()?), Ok("5s".to_owned()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_connect(
         mut self,
         f: impl Fn(&mut PgConnection) -> QueryResult<()> + Send + Sync + 'static,

@@ -12,6 +12,39 @@ use crate::name::SchemaName;
 use crate::script::MigrationId;
 
 /// Something that happens to a schema.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// use std::sync::mpsc;
+/// use tenant_schemas::Event;
+/// # use tenant_schemas::testing::TestTenancy;
+///
+/// fn say(event: &Event<'_>) -> Option<String> {
+///     let schema = event.schema();
+///     match event {
+///         Event::PostMigrate { applied, .. } => Some(format!("{schema}: {} applied", applied.len())),
+///         Event::PostSchemaSync { .. } => event
+///             .tenant::<Client>()
+///             .map(|client| format!("{} is ready", client.domain_url)),
+///         _ => None, // there are more, and there will be others
+///     }
+/// }
+///
+/// let (tell, told) = mpsc::channel();
+/// # let tests = TestTenancy::<Client>::new(|builder| { let builder =
+/// builder.app(Customers).app(Hotels).listener(move |event| {
+///     say(event).map_or(Ok(()), |line| Ok(tell.send(line)?))
+/// })
+/// # ; builder })?;
+/// # let tenancy = tests.tenancy();
+/// # told.try_iter().count();
+/// # client(tenancy, "acme")?;
+/// // once tenant `acme` is saved:
+/// let lines: Vec<String> = told.try_iter().collect();
+/// assert_eq!(lines, ["acme: 1 applied", "acme.my-domain.com is ready"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {

@@ -4,6 +4,29 @@ use crate::error::{Error, Result, chain};
 use crate::name::SchemaName;
 
 /// What became of each schema of a run, in the order of the run.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// # let acme = client(tenancy, "acme")?;
+/// # let globex = client(tenancy, "globex")?;
+/// use tenant_schemas::Error;
+///
+/// let report = tenancy.for_each_tenant(|tenant, conn| match tenant.schema_name.as_str() {
+///     "globex" => Err(Error::from(diesel::result::Error::NotFound)),
+///     _ => Ok(rooms::table.count().get_result::<i64>(conn)?),
+/// })?;
+/// assert_eq!(report.succeeded().collect::<Vec<_>>(), [(&acme.schema_name, &0)]);
+/// let failed: Vec<_> = report.failed().map(|(schema, _)| schema).collect();
+/// assert_eq!(failed, [&globex.schema_name]);
+///
+/// // All or nothing:
+/// let error = report.into_result().unwrap_err();
+/// assert!(error.to_string().starts_with("1 of 2 schemas failed, the first is globex"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a report may hold failures: look at `failed()`, or turn it `into_result()`"]
 pub struct Report<T> {

@@ -22,6 +22,42 @@ use crate::{ledger, sql};
 /// A pool of connections, the apps, and the tenants of model `T`: what a program holds.
 ///
 /// Cloning is cheap; clones share the pool.
+///
+/// # Handling a request
+///
+/// A handler finds the tenant by the host of the request, takes a connection for
+/// it, and runs ordinary Diesel. Nothing has to be reset: the tenant ends with
+/// the connection's return to the pool.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// use tenant_schemas::Error;
+///
+/// /// `GET /rooms`; `None` is a 404.
+/// fn rooms_of(tenancy: &Tenancy<Client>, host: &str) -> Result<Option<Vec<String>>, Error> {
+///     let Some(client) = Client::by_domain(&mut *tenancy.public()?, host)? else {
+///         return Ok(None);
+///     };
+///     let mut conn = tenancy.tenant(&client)?;
+///     Ok(Some(rooms::table.select(rooms::name).load(&mut conn)?))
+/// }
+/// # let acme = client(tenancy, "acme")?;
+/// # let globex = client(tenancy, "globex")?;
+/// # let mut conn = tenancy.tenant(&acme)?;
+/// # diesel::insert_into(rooms::table).values((rooms::id.eq(1), rooms::name.eq("Blue"))).execute(&mut conn)?;
+/// # drop(conn);
+///
+/// assert_eq!(rooms_of(tenancy, "acme.my-domain.com")?, Some(vec!["Blue".to_owned()]));
+/// assert_eq!(rooms_of(tenancy, "globex.my-domain.com")?, Some(vec![]));
+/// assert_eq!(rooms_of(tenancy, "nobody.my-domain.com")?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The calls block. In an asynchronous server, make them where blocking is
+/// allowed, and give them a clone of the tenancy.
 pub struct Tenancy<T: TenantModel> {
     pool: TenantPool,
     registry: Arc<Registry>,
@@ -32,6 +68,21 @@ impl<T: TenantModel> Tenancy<T> {
     /// Starts building a tenancy over a database.
     ///
     /// `database_url` is whatever libpq understands, as in Diesel.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use tenant_schemas::testing::TestDatabase;
+    ///
+    /// let database = TestDatabase::new()?; // yours is a URL
+    /// let tenancy = Tenancy::<Client>::builder(database.url())
+    ///     .app(Customers)
+    ///     .app(Hotels)
+    ///     .build()?;
+    /// tenancy.migrate().shared().run()?.into_result()?;
+    /// assert_eq!(tenancy.tenants()?, []);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder(database_url: impl Into<String>) -> TenancyBuilder<T> {
         TenancyBuilder::new(database_url.into())
     }
@@ -46,6 +97,16 @@ impl<T: TenantModel> Tenancy<T> {
 
     /// A connection to the public schema.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// let mut conn = tenancy.public()?;
+    /// assert_eq!(clients::table.count().get_result(&mut conn), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Pool`] if no connection can be had, [`Error::NoSuchSchema`] if there
@@ -55,6 +116,18 @@ impl<T: TenantModel> Tenancy<T> {
     }
 
     /// A connection to a tenant: one round trip, the search path in the place of the pool's ping.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// let mut conn = tenancy.tenant(&acme)?;
+    /// assert_eq!(conn.tenant(), Some(&acme));
+    /// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -66,6 +139,23 @@ impl<T: TenantModel> Tenancy<T> {
     }
 
     /// A connection to a schema, whether or not it is a tenant's.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// use tenant_schemas::{Error, SchemaName};
+    ///
+    /// let acme: SchemaName = "acme".parse()?;
+    /// let mut conn = tenancy.schema(&acme)?;
+    /// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(0));
+    ///
+    /// let missing = tenancy.schema(&"nobody".parse()?);
+    /// assert!(matches!(missing, Err(Error::NoSuchSchema { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -84,6 +174,22 @@ impl<T: TenantModel> Tenancy<T> {
     ///
     /// The public tenant is left out. An error or a panic of one tenant is its
     /// outcome in the report, and the next tenant's turn.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// let report = tenancy.for_each_tenant(|_, conn| rooms::table.count().get_result::<i64>(conn))?;
+    /// for (schema, error) in report.failed() {
+    ///     eprintln!("{schema}: {error}");
+    /// }
+    /// let rooms: i64 = report.succeeded().map(|(_, rooms)| rooms).sum();
+    /// assert_eq!((report.len(), rooms), (2, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -128,6 +234,25 @@ impl<T: TenantModel> Tenancy<T> {
     ///
     /// Tenants whose schema exists are neither touched nor in the report.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// use tenant_schemas::SaveOptions;
+    ///
+    /// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+    /// let later = SaveOptions::new().auto_create_schema(false);
+    /// acme.save_with(&mut *tenancy.public()?, later)?;
+    /// assert!(tenancy.tenant(&acme).is_err());
+    ///
+    /// let made = tenancy.create_missing_schemas()?.into_result()?;
+    /// assert_eq!(made[0].0, acme.schema_name);
+    /// assert!(tenancy.tenant(&acme).is_ok());
+    /// assert!(tenancy.create_missing_schemas()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the tenants can't be read; a tenant's failure is in the report.
@@ -165,6 +290,20 @@ impl<T: TenantModel> Tenancy<T> {
     ///
     /// Listeners are told of [`PreDrop`](crate::Event::PreDrop) before, those
     /// inside a transaction in one of its own.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// use tenant_schemas::Error;
+    ///
+    /// tenancy.drop_schema_cascade(&acme.schema_name)?;
+    /// assert!(matches!(tenancy.tenant(&acme), Err(Error::NoSuchSchema { .. })));
+    /// acme.delete(&mut *tenancy.public()?)?; // the row
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -76,6 +76,64 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 /// transaction takes as many as without tenancy; [`SetCalls`] has the numbers.
 /// [`with_schema`](Self::with_schema) takes one there, and one back with the
 /// next statement; in a transaction it takes two there.
+///
+/// # Examples
+///
+/// What one tenant leaves behind does not reach the next, though both use the
+/// same connection:
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// use diesel::connection::SimpleConnection;
+/// # use tenant_schemas::testing::TestTenancy;
+/// # let tests = TestTenancy::<Client>::new(|builder| builder.app(Customers).app(Hotels).pool_size(1))?;
+/// # let tenancy = tests.tenancy();
+/// # let acme = client(tenancy, "acme")?;
+/// # let globex = client(tenancy, "globex")?;
+/// // built with `pool_size(1)`:
+/// let mut conn = tenancy.tenant(&acme)?;
+/// conn.batch_execute("INSERT INTO rooms VALUES (1, 'Blue'); CREATE TEMPORARY TABLE notes (line text)")?;
+/// conn.batch_execute("SET search_path TO public; SET statement_timeout TO 1")?;
+/// drop(conn);
+///
+/// let mut conn = tenancy.tenant(&globex)?;
+/// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(0));
+/// assert!(conn.batch_execute("SELECT * FROM notes").is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Borrowed as Diesel's own connection, and `COPY` both ways:
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// # let acme = client(tenancy, "acme")?;
+/// use std::io::BufRead;
+///
+/// #[derive(Insertable)]
+/// #[diesel(table_name = rooms, treat_none_as_default_value = false)]
+/// struct Room {
+///     id: i32,
+///     name: String,
+/// }
+///
+/// fn count(conn: &mut PgConnection) -> QueryResult<i64> {
+///     rooms::table.count().get_result(conn)
+/// }
+///
+/// let mut conn = tenancy.tenant(&acme)?;
+/// let blue = Room { id: 1, name: "Blue".to_owned() };
+/// diesel::copy_from(rooms::table).from_insertable(vec![blue]).execute(&mut *conn)?;
+/// assert_eq!(count(&mut conn), Ok(1));
+///
+/// // Diesel keeps the trait behind `copy_to` to itself, so its connection is named:
+/// let lines = diesel::copy_to(rooms::table).load_raw(&mut **conn)?.lines().count();
+/// assert_eq!(lines, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct TenantConnection {
     inner: PgConnection,
     policy: Arc<Policy>,
@@ -176,6 +234,22 @@ impl TenantConnection {
     /// It is as if it were checked out anew: if the tenant is another, temporary
     /// tables, cursors and settings of the session are gone.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// let mut conn = tenancy.tenant(&acme)?;
+    /// conn.set_tenant(&globex)?;
+    /// assert_eq!(conn.schema_name(), Some(&globex.schema_name));
+    ///
+    /// let inside = conn.transaction(|conn| conn.set_tenant(&acme));
+    /// assert!(matches!(inside, Err(tenant_schemas::Error::InsideTransaction { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::InsideTransaction`] inside a transaction. [`Error::NoSuchSchema`]
@@ -210,6 +284,23 @@ impl TenantConnection {
     /// Scopes nest, in transactions too. The outer scope is back when `f`
     /// returns, fails or panics.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// let mut conn = tenancy.tenant(&acme)?;
+    /// conn.transaction(|conn| {
+    ///     let theirs: i64 = conn.with_tenant(&globex, |conn| rooms::table.count().get_result(conn))?;
+    ///     assert_eq!(theirs, 0);
+    ///     assert_eq!(conn.tenant(), Some(&acme)); // it is back
+    ///     diesel::result::QueryResult::Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Whatever `f` returns. [`Error::NoSuchSchema`], without calling `f`, if the
@@ -231,6 +322,25 @@ impl TenantConnection {
     ///
     /// Scopes nest, in transactions too. The outer scope is back when `f`
     /// returns, fails or panics.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// use tenant_schemas::Error;
+    ///
+    /// let mut conn = tenancy.public()?;
+    /// let rooms = conn.with_schema(&acme.schema_name, |conn| {
+    ///     Ok::<i64, Error>(rooms::table.count().get_result(conn)?)
+    /// })?;
+    /// assert_eq!(rooms, 0);
+    ///
+    /// let missing = conn.with_schema(&"nobody".parse()?, |_| Ok::<(), Error>(()));
+    /// assert!(matches!(missing, Err(Error::NoSuchSchema { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -267,6 +377,22 @@ impl TenantConnection {
     /// Starts building a transaction with an isolation level or an access mode.
     ///
     /// As [`PgConnection::build_transaction`], and the closure gets the tenant's connection.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// let mut conn = tenancy.tenant(&acme)?;
+    /// let rooms: i64 = conn
+    ///     .build_transaction()
+    ///     .serializable()
+    ///     .read_only()
+    ///     .run(|conn| rooms::table.count().get_result(conn))?;
+    /// assert_eq!(rooms, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn build_transaction(&mut self) -> TenantTransactionBuilder<'_> {
         TenantTransactionBuilder::new(self)
     }

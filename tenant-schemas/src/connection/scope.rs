@@ -25,6 +25,36 @@ use crate::path::SearchPath;
 /// After a change of tenant each statement is prepared once more, which is one
 /// round trip for its first use. A session whose settings someone changed is
 /// reset before it serves another tenant: one more.
+///
+/// # Examples
+///
+/// The costly one, and what it is for:
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// use diesel::connection::SimpleConnection;
+/// use tenant_schemas::SetCalls;
+/// # use tenant_schemas::testing::TestTenancy;
+///
+/// # let tests = TestTenancy::<Client>::new(|builder| {
+/// #    let builder = builder.app(Customers).app(Hotels);
+/// #    /*
+/// builder.set_calls(SetCalls::EveryStatement)
+/// #    */
+/// #    builder.set_calls(SetCalls::EveryStatement)
+/// # })?;
+/// # let tenancy = tests.tenancy();
+/// # let acme = client(tenancy, "acme")?;
+/// let mut conn = tenancy.tenant(&acme)?;
+/// conn.batch_execute(
+///     "CREATE FUNCTION wander() RETURNS void LANGUAGE plpgsql \
+///      AS 'BEGIN SET search_path TO public; END'",
+/// )?;
+/// conn.batch_execute("SELECT wander()")?; // the text does not say it
+/// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(0)); // found, in `acme`
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetCalls {

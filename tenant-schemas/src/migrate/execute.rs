@@ -9,6 +9,34 @@ use std::thread;
 ///
 /// An executor decides in which order and on which threads the jobs of a run
 /// are done. What a job does, and what becomes of its failure, is not its concern.
+///
+/// One tenant first, then the others, four at once:
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// use tenant_schemas::{Executor, Parallel};
+///
+/// #[derive(Debug)]
+/// struct CanaryFirst;
+///
+/// impl Executor for CanaryFirst {
+///     fn execute(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+///         if let Some(others) = jobs.checked_sub(1) {
+///             job(0);
+///             Parallel::new(4).execute(others, &|number| job(number + 1));
+///         }
+///     }
+/// }
+///
+/// # let acme = client(tenancy, "acme")?;
+/// # let globex = client(tenancy, "globex")?;
+/// let report = tenancy.migrate().tenants().executor(CanaryFirst).run()?;
+/// assert_eq!(report.into_result()?.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Executor: fmt::Debug + Send + Sync {
     /// Calls `job` once for every number below `jobs`, and returns when all calls have returned.
     ///

@@ -93,6 +93,19 @@ struct Found {
 impl<T: TenantModel> Migrate<'_, T> {
     /// Lists the migrations of each schema, applied or not. Changes nothing.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// let listed = tenancy.migrate().schema(&acme.schema_name).list()?;
+    /// let first = &listed[0].migrations[0];
+    /// assert_eq!(first.id.to_string(), "hotels/2024-01-02-000000_create_rooms");
+    /// assert!(first.applied && !first.changed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// No connection, or no such app.
@@ -140,6 +153,20 @@ impl<T: TenantModel> Migrate<'_, T> {
     ///
     /// Schemas in which nothing would run are left out, but for those that do not exist.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// assert!(tenancy.migrate().plan()?.is_empty());
+    ///
+    /// let planned = tenancy.migrate().app("hotels").to_zero().plan()?;
+    /// assert_eq!(planned[0].schema, acme.schema_name);
+    /// assert!(planned[0].steps[0].reverted);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// No connection, or no such app or version.
@@ -162,6 +189,19 @@ impl<T: TenantModel> Migrate<'_, T> {
 
     /// Finds out what the fleet lacks: a constant number of statements, however
     /// many tenants there are, unless [`verify`](Self::verify) is set. Changes nothing.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// assert!(tenancy.migrate().check()?.is_empty());
+    ///
+    /// tenancy.drop_schema_cascade(&acme.schema_name)?;
+    /// assert_eq!(tenancy.migrate().check()?.missing, [acme.schema_name]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -37,6 +37,107 @@ pub(crate) use self::run::{emit, lock};
 /// ledger. A schema is locked while it is worked on, so that of two runs at the
 /// same time one does the work and the other finds it done. A run that was
 /// interrupted, by whatever, is resumed by running again.
+///
+/// # A deployment
+///
+/// The shared schema goes first, for itself: a tenant's migrations may need what
+/// is in it, and if it fails no tenant is touched.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// # let acme = client(tenancy, "acme")?;
+/// # let globex = client(tenancy, "globex")?;
+/// # tenancy.migrate().tenants().app("hotels").to_zero().run()?.into_result()?;
+/// // In continuous integration, against a copy of production: what would run?
+/// for schema in tenancy.migrate().plan()? {
+///     println!("{}: {} migrations", schema.schema, schema.steps.len());
+/// }
+///
+/// // The deployment, while the old program still runs.
+/// tenancy.migrate().shared().run()?.into_result()?;
+/// let report = tenancy.migrate().tenants().jobs(4).run()?;
+/// for (schema, error) in report.failed() {
+///     eprintln!("{schema}: {error}");
+/// }
+/// assert_eq!(report.into_result()?.len(), 2);
+///
+/// // Before the new program takes requests: is anything missing, anywhere?
+/// assert!(tenancy.migrate().check()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # After a crash, or a failure
+///
+/// Run again. What has a line in the ledger is not repeated, what was in the
+/// middle of a transaction was rolled back, and locks ended with their
+/// connection. A migration that says `run_in_transaction = false` is the
+/// exception: the statements before the one that failed have been done. Write it
+/// so that it can be repeated, or finish it by hand and tell the ledger with
+/// [`fake`](Self::fake).
+///
+/// One broken tenant leaves the others up to date. After the cause is seen to,
+/// [`schema`](Self::schema) runs that tenant alone.
+///
+/// # Coming from Diesel
+///
+/// A database that `diesel migration run` or `MigrationHarness` has managed has a
+/// table `__diesel_schema_migrations` in each schema. A run refuses such a schema
+/// until it is told to [`adopt`](Self::adopt) what is recorded there. A schema
+/// that other tools filled, without any record, has its ledger written by
+/// [`fake`](Self::fake).
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// use diesel::connection::SimpleConnection;
+/// use diesel_migrations::{FileBasedMigrations, MigrationHarness};
+/// use tenant_schemas::Error;
+///
+/// # let database = tenant_schemas::testing::TestDatabase::new()?;
+/// // As Diesel left it: the shared tables in `public`, a customer in a schema.
+/// let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+/// let mut diesels = PgConnection::establish(&database.url())?;
+/// let customers = FileBasedMigrations::from_path(format!("{dir}/customers"))?;
+/// # let run = |conn: &mut PgConnection, migrations| -> Result<(), Box<dyn std::error::Error>> {
+/// #     Ok(conn.run_pending_migrations::<FileBasedMigrations>(migrations).map(drop).map_err(|error| error.to_string())?)
+/// # };
+/// # /*
+/// diesels.run_pending_migrations(customers)?;
+/// # */
+/// # run(&mut diesels, customers)?;
+/// diesels.batch_execute("CREATE SCHEMA acme; SET search_path TO acme")?;
+/// let hotels = FileBasedMigrations::from_path(format!("{dir}/hotels"))?;
+/// # /*
+/// diesels.run_pending_migrations(hotels)?;
+/// # */
+/// # run(&mut diesels, hotels)?;
+/// diesels.batch_execute("INSERT INTO rooms VALUES (1, 'Blue')")?;
+///
+/// // The same migrations, given to apps.
+/// let tenancy = Tenancy::<Client>::builder(database.url())
+///     .app(Customers)
+///     .app(Hotels)
+///     .build()?;
+/// let report = tenancy.migrate().shared().run()?;
+/// assert!(matches!(report.failed().next(), Some((_, Error::NeedsAdoption { .. }))));
+///
+/// // `public`: what is recorded counts as applied, the rest would run.
+/// let done = tenancy.migrate().shared().adopt().run()?.into_result()?;
+/// assert!(done[0].1.applied.is_empty());
+///
+/// // The customer becomes a tenant, and keeps what it has.
+/// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+/// acme.adopt(&mut *tenancy.public()?)?;
+/// assert_eq!(rooms::table.count().get_result(&mut *tenancy.tenant(&acme)?), Ok(1));
+/// assert!(tenancy.migrate().check()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Customers that have a row in the table of tenants already are taken over all
+/// at once, by `migrate().tenants().adopt()`.
 #[must_use = "nothing runs until `run`, `plan`, `list` or `check` is called"]
 #[derive(Debug)]
 #[expect(
@@ -116,6 +217,19 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     }
 
     /// Restricts the run to one schema, a tenant's or the shared one; called again, to several.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// let report = tenancy.migrate().schema(&acme.schema_name).run()?;
+    /// assert_eq!(report.len(), 1);
+    /// assert!(report.outcome(&globex.schema_name).is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn schema(mut self, schema: &SchemaName) -> Self {
         self.only.push(schema.clone());
         self
@@ -131,6 +245,21 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     ///
     /// It is named by its version, its full name, or an unambiguous beginning
     /// of either. Needs [`app`](Self::app).
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// let hotels = || tenancy.migrate().tenants().app("hotels");
+    ///
+    /// let down = hotels().to_zero().run()?.into_result()?;
+    /// assert_eq!(down[0].1.reverted.len(), 1);
+    /// let up = hotels().to("2024-01-02").run()?.into_result()?;
+    /// assert_eq!(up[0].1.applied.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to(mut self, version: impl Into<String>) -> Self {
         self.selection.target = Target::Version(version.into());
         self
@@ -149,6 +278,25 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     }
 
     /// Writes the ledger as if the migrations had run, and runs none. Defaults to `false`.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # use diesel::connection::SimpleConnection;
+    /// # use tenant_schemas::SaveOptions;
+    /// # let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+    /// # acme.save_with(&mut *tenancy.public()?, SaveOptions::new().auto_create_schema(false))?;
+    /// let mut conn = tenancy.public()?;
+    /// conn.batch_execute("CREATE SCHEMA acme; CREATE TABLE acme.rooms (id int PRIMARY KEY, name text NOT NULL)")?;
+    ///
+    /// let migrate = || tenancy.migrate().schema(&acme.schema_name);
+    /// assert_eq!(migrate().run()?.failed().count(), 1); // `rooms` is there already
+    /// migrate().fake(true).run()?.into_result()?;
+    /// assert!(migrate().check()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fake(self, fake: bool) -> Self {
         Self { fake, ..self }
     }
@@ -186,6 +334,18 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     }
 
     /// Works on up to `jobs` tenants at once. Defaults to 1; no more than the pool has connections.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// let report = tenancy.migrate().tenants().jobs(4).run()?;
+    /// assert_eq!(report.into_result()?.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn jobs(self, jobs: usize) -> Self {
         let most = self.most_jobs();
         self.executor(Parallel::new(jobs.min(most)))
@@ -220,6 +380,23 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     ///
     /// The shared schema is created if it is not there. A tenant's failure stops
     /// no other tenant, unless [`fail_fast`](Self::fail_fast) is set. No tenant is touched if the shared schema fails.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// let report = tenancy.migrate().run()?;
+    /// let schemas: Vec<&str> = report.succeeded().map(|(schema, _)| schema.as_str()).collect();
+    /// assert_eq!(schemas, ["public", "acme"]);
+    /// report.into_result()?;
+    ///
+    /// use tenant_schemas::Error;
+    /// let typo = tenancy.migrate().app("hotel").run();
+    /// assert!(matches!(typo, Err(Error::UnknownApp { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

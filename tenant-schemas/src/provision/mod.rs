@@ -31,6 +31,47 @@ pub(crate) use self::save::Work;
 ///
 /// The methods work on a connection of the public schema, or of the tenant
 /// itself; each is one transaction, or a savepoint of the caller's.
+///
+/// # The life of a tenant
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// use tenant_schemas::{DeleteOptions, Error};
+///
+/// let mut conn = tenancy.public()?;
+///
+/// // It comes: the row, its schema and every migration, or nothing of them.
+/// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com").name("Acme Inc.");
+/// let saved = acme.save(&mut conn)?;
+/// assert!(saved.created && saved.provisioned);
+/// assert_ne!(acme.id, 0); // the database chose it
+///
+/// // It is found, by what a request says.
+/// assert_eq!(Client::by_domain(&mut conn, "acme.my-domain.com")?.as_ref(), Some(&acme));
+///
+/// // It changes: of one that exists, the row alone is saved.
+/// acme.on_trial = false;
+/// let saved = acme.save(&mut conn)?;
+/// assert!(!saved.created && !saved.provisioned);
+///
+/// // It moves: schema and row together.
+/// acme.rename(&mut conn, &"acme_inc".parse()?)?;
+/// assert_eq!(acme.schema_name.as_str(), "acme_inc");
+///
+/// // It goes. The schema goes with it only if that is said, here or by the model.
+/// let deleted = acme.delete_with(&mut conn, DeleteOptions::new().auto_drop_schema(true))?;
+/// assert!(deleted.schema_dropped);
+/// assert!(matches!(tenancy.schema(&acme.schema_name), Err(Error::NoSuchSchema { .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A schema that is there before its tenant is taken over with
+/// [`adopt`](Self::adopt). A tenant can be saved without its schema, which
+/// [`provision`](Self::provision) makes later. Copies of a tenant are made with
+/// [`CloneTenant`](crate::CloneTenant), files with [`DumpTenant`](crate::DumpTenant).
 pub trait Lifecycle: TenantModel {
     /// Saves the tenant; a new one is provisioned: row, schema and every migration, all or nothing.
     ///
@@ -43,6 +84,24 @@ pub trait Lifecycle: TenantModel {
     /// after the commit; if one fails the tenant exists, and migrating again
     /// resumes there. Inside a transaction of the caller's they run after its
     /// commit, and a failure is logged.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// use tenant_schemas::Error;
+    ///
+    /// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+    /// let saved = acme.save(&mut *tenancy.public()?)?;
+    /// assert_eq!(saved.applied[0].to_string(), "hotels/2024-01-02-000000_create_rooms");
+    ///
+    /// let mut twin = Client::new("acme_two".parse()?, "acme.my-domain.com");
+    /// let refused = twin.save(&mut *tenancy.public()?);
+    /// assert!(matches!(refused, Err(Error::Duplicate { .. })));
+    /// assert!(tenancy.schema(&twin.schema_name).is_err()); // no schema without its row
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -57,6 +116,20 @@ pub trait Lifecycle: TenantModel {
     }
 
     /// Saves the tenant in another way than the model says.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// use tenant_schemas::SaveOptions;
+    ///
+    /// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+    /// let options = SaveOptions::new().auto_create_schema(false);
+    /// let saved = acme.save_with(&mut *tenancy.public()?, options)?;
+    /// assert!(saved.created && !saved.provisioned);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -76,6 +149,23 @@ pub trait Lifecycle: TenantModel {
 
     /// Saves a tenant over a schema that exists, and migrates it.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// use diesel::connection::SimpleConnection;
+    /// use tenant_schemas::Error;
+    ///
+    /// let mut conn = tenancy.public()?;
+    /// conn.batch_execute("CREATE SCHEMA acme")?;
+    ///
+    /// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+    /// assert!(matches!(acme.save(&mut conn), Err(Error::SchemaExists { .. })));
+    /// assert!(acme.adopt(&mut conn)?.provisioned);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`save`](Self::save); [`Error::NoSuchSchema`] if there is no such schema.
@@ -84,6 +174,21 @@ pub trait Lifecycle: TenantModel {
     }
 
     /// Creates and migrates the schema of a tenant that was saved without it.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # use tenant_schemas::SaveOptions;
+    /// # let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+    /// # acme.save_with(&mut *tenancy.public()?, SaveOptions::new().auto_create_schema(false))?;
+    /// // saved with `auto_create_schema(false)`:
+    /// assert!(tenancy.tenant(&acme).is_err());
+    /// acme.provision(&mut *tenancy.public()?)?;
+    /// assert!(tenancy.tenant(&acme).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -113,6 +218,20 @@ pub trait Lifecycle: TenantModel {
     /// first. A connection in the scope of the tenant can't be used for it any
     /// more; choose another scope.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// let mut conn = tenancy.public()?;
+    /// let deleted = acme.delete(&mut conn)?;
+    /// assert!(!deleted.schema_dropped); // the model does not say `auto_drop_schema`
+    /// assert_eq!(Client::by_schema(&mut conn, "acme")?, None);
+    /// assert!(tenancy.schema(&acme.schema_name).is_ok()); // the data is still there
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Nothing is changed if there is an error. [`Error::NotSaved`] if there is no
@@ -132,6 +251,25 @@ pub trait Lifecycle: TenantModel {
     }
 
     /// Deletes several tenants, all or none.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// use tenant_schemas::DeleteOptions;
+    ///
+    /// let mut conn = tenancy.public()?;
+    /// let options = DeleteOptions::new().auto_drop_schema(true);
+    /// let deleted = Client::delete_all([&acme, &globex], &mut conn, options)?;
+    /// assert!(deleted.iter().all(|deleted| deleted.schema_dropped));
+    ///
+    /// let again = Client::delete_all([&acme], &mut conn, options);
+    /// assert!(matches!(again, Err(tenant_schemas::Error::NotSaved { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -161,6 +299,25 @@ pub trait Lifecycle: TenantModel {
     /// A connection in the scope of the tenant follows to the new name. Others
     /// that are out in its scope get [`Error::NoSuchSchema`] from then on if they
     /// are of the same pool; those of other processes with their next checkout.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let mut acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// use tenant_schemas::Error;
+    ///
+    /// let mut conn = tenancy.public()?;
+    /// acme.rename(&mut conn, &"acme_inc".parse()?)?;
+    /// assert_eq!(acme.schema_name.as_str(), "acme_inc");
+    ///
+    /// let taken = acme.rename(&mut conn, &globex.schema_name);
+    /// assert!(matches!(taken, Err(Error::SchemaExists { .. })));
+    /// assert_eq!(acme.schema_name.as_str(), "acme_inc");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -224,6 +381,21 @@ pub trait Lifecycle: TenantModel {
     }
 
     /// All tenants, the public one included, in the order of their schemas' names, byte by byte.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// let mut conn = tenancy.public()?;
+    /// assert_eq!(Client::all(&mut conn)?, [acme.clone(), globex]);
+    /// assert_eq!(Client::by_schema(&mut conn, "acme")?, Some(acme.clone()));
+    /// assert_eq!(Client::by_domain(&mut conn, "ACME.my-domain.com")?, Some(acme.clone()));
+    /// assert_eq!(Client::by_id(&mut conn, &acme.id)?, Some(acme));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

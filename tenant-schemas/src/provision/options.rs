@@ -4,6 +4,24 @@ use crate::event::ListenerFailure;
 use crate::script::MigrationId;
 
 /// How a tenant is saved.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// use tenant_schemas::SaveOptions;
+///
+/// let later = SaveOptions::new().auto_create_schema(false);
+/// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+/// acme.save_with(&mut *tenancy.public()?, later)?;
+/// assert!(tenancy.tenant(&acme).is_err());
+///
+/// // A tenant that exists is provisioned by saving it again in the other way.
+/// let saved = acme.save_with(&mut *tenancy.public()?, SaveOptions::new().auto_create_schema(true))?;
+/// assert!(!saved.created);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct SaveOptions {
