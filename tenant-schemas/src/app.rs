@@ -89,6 +89,15 @@ impl App {
     ///
     /// They are read once in the life of the process, so code with a mind of
     /// its own belongs to [`rust_migrations`](Self::rust_migrations).
+    ///
+    /// ```
+    /// use diesel_migrations::FileBasedMigrations;
+    /// use tenant_schemas::{App, AppScope};
+    ///
+    /// let files = FileBasedMigrations::from_path("migrations/hotels")?;
+    /// let hotels = App::new("hotels", AppScope::Tenant).migrations(files);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn migrations(self, source: impl MigrationSource<Pg> + Send + Sync + 'static) -> Self {
         self.source(Source::Sql(Arc::new(source)))
@@ -98,6 +107,74 @@ impl App {
     ///
     /// They share one order with the others of the app: the order of versions.
     /// Each gets the [`PgConnection`](diesel::PgConnection) of its schema.
+    ///
+    /// ```
+    /// use std::fmt;
+    ///
+    /// use diesel::connection::BoxableConnection;
+    /// use diesel::migration::{self, Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion};
+    /// use diesel::pg::Pg;
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use tenant_schemas::App;
+    /// # use tenant_schemas::testing::TestTenancy;
+    ///
+    /// /// Gives every tenant its first room.
+    /// struct FirstRoom;
+    ///
+    /// impl Migration<Pg> for FirstRoom {
+    ///     fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
+    ///         let conn = conn.as_any_mut().downcast_mut::<PgConnection>().ok_or("not PostgreSQL")?;
+    ///         diesel::insert_into(rooms::table)
+    ///             .values((rooms::id.eq(1), rooms::name.eq("Lobby")))
+    ///             .execute(conn)?;
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn revert(&self, _: &mut dyn BoxableConnection<Pg>) -> migration::Result<()> {
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn metadata(&self) -> &dyn MigrationMetadata {
+    ///         self
+    ///     }
+    ///
+    ///     fn name(&self) -> &dyn MigrationName {
+    ///         self
+    ///     }
+    /// }
+    ///
+    /// impl MigrationMetadata for FirstRoom {}
+    ///
+    /// impl MigrationName for FirstRoom {
+    ///     fn version(&self) -> MigrationVersion<'_> {
+    ///         "20240301000000".into()
+    ///     }
+    /// }
+    ///
+    /// impl fmt::Display for FirstRoom {
+    ///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    ///         f.write_str("2024-03-01-000000_first_room")
+    ///     }
+    /// }
+    ///
+    /// struct InRust;
+    ///
+    /// impl MigrationSource<Pg> for InRust {
+    ///     fn migrations(&self) -> migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+    ///         Ok(vec![Box::new(FirstRoom)])
+    ///     }
+    /// }
+    ///
+    /// let hotels = App::from(Hotels).rust_migrations(InRust);
+    /// # let tests = TestTenancy::<Client>::new(|builder| builder.app(Customers).app(hotels))?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// // a tenant that was saved with this app:
+    /// let mut conn = tenancy.tenant(&acme)?;
+    /// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn rust_migrations(self, source: impl MigrationSource<Pg> + Send + Sync + 'static) -> Self {
         self.source(Source::Rust(Arc::new(source)))
@@ -106,6 +183,13 @@ impl App {
     /// Names apps that have to be migrated before this one.
     ///
     /// Without it, apps keep the order in which they were given to the builder.
+    ///
+    /// ```
+    /// use tenant_schemas::{App, AppScope};
+    ///
+    /// let bills = App::new("bills", AppScope::Tenant).after(["hotels"]);
+    /// assert_eq!(bills.label(), "bills");
+    /// ```
     #[must_use]
     pub fn after<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
         self.after.extend(labels.into_iter().map(Into::into));
@@ -113,6 +197,13 @@ impl App {
     }
 
     /// Restricts the app to tenants of these types. Defaults to tenants of every type.
+    ///
+    /// ```
+    /// use tenant_schemas::{App, AppScope};
+    ///
+    /// let spas = App::new("spas", AppScope::Tenant).types(["resort", "hotel"]);
+    /// assert_eq!(spas.scope(), AppScope::Tenant);
+    /// ```
     #[must_use]
     pub fn types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.types.extend(types.into_iter().map(Into::into));

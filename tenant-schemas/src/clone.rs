@@ -61,6 +61,23 @@ pub struct Copied {
 }
 
 /// Copies of tenants. Every [`TenantModel`] has it.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// # let acme = client(tenancy, "acme")?;
+/// use tenant_schemas::{CloneOptions, CloneTenant};
+///
+/// let mut conn = tenancy.tenant(&acme)?;
+/// diesel::insert_into(rooms::table).values((rooms::id.eq(1), rooms::name.eq("Blue"))).execute(&mut conn)?;
+///
+/// let mut copy = Client::new("acme_demo".parse()?, "demo.my-domain.com");
+/// acme.clone_to(&mut conn, &mut copy, CloneOptions::new().data(true))?;
+/// assert_eq!(rooms::table.count().get_result(&mut tenancy.tenant(&copy)?), Ok(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait CloneTenant: TenantModel {
     /// Saves `new` as a tenant whose schema is a copy of this tenant's.
     ///

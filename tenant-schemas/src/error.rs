@@ -14,6 +14,36 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every failure of this crate.
+///
+/// A variant is something that a caller does differently about:
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// use tenant_schemas::Error;
+///
+/// fn status_code(error: &Error) -> u16 {
+///     match error {
+///         Error::NoSuchSchema { .. } | Error::NotSaved { .. } => 404,
+///         Error::Duplicate { .. } | Error::SchemaExists { .. } => 409,
+///         Error::Name(_) | Error::Domain { .. } => 422,
+///         Error::Pool(_) => 503,
+///         _ => 500,
+///     }
+/// }
+///
+/// let error = tenancy.schema(&"nobody".parse()?).unwrap_err();
+/// assert_eq!(status_code(&error), 404);
+/// assert!(error.to_string().starts_with("schema nobody does not exist"));
+///
+/// let error = Error::from("Not a name".parse::<tenant_schemas::SchemaName>().unwrap_err());
+/// assert_eq!(status_code(&error), 422);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The cause is in [`source`](std::error::Error::source), and not repeated in the message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

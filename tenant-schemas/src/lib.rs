@@ -4,17 +4,19 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | tenants | [`TenantModel`](derive@TenantModel), [`Lifecycle`], [`DomainModel`](derive@DomainModel), [`Domains`] |
-//! | apps | [`shared_app`], [`tenant_app`], [`App`] |
-//! | copies of tenants | [`CloneTenant`], [`DumpTenant`] |
-//! | what a program holds | [`Tenancy`], [`TenancyBuilder`] |
-//! | isolation | [`TenantConnection`], [`SetCalls`], [`SearchPath`], [`SchemaName`] |
-//! | migrations | [`Migrate`], [`Report`], [`Executor`] |
-//! | the state of a fleet | [`Tenancy::status`], [`Tenancy::doctor`] |
+//! | what a program holds, and a request with it | [`Tenancy`], [`TenancyBuilder`], [`TenantPool`], [`PooledConnection`] |
+//! | tenants: the model | [`TenantModel`](derive@TenantModel), [`DomainModel`](derive@DomainModel), [`Field`], [`FieldRole`] |
+//! | tenants: their life | [`Lifecycle`], [`SaveOptions`], [`DeleteOptions`], [`Domains`] |
+//! | apps, and models that belong to them | [`shared_app`], [`tenant_app`], [`App`], [`AppScope`], [`DeclaredTable`] |
+//! | isolation | [`TenantConnection`], [`SetCalls`], [`SearchPath`], [`SchemaName`], [`SchemaNamePolicy`] |
+//! | migrations, deployments, coming from Diesel | [`Migrate`], [`Report`], [`Pending`], [`MigrationId`], [`Executor`] |
+//! | the state of a fleet | [`Tenancy::status`], [`Status`], [`Tenancy::doctor`], [`Diagnosis`] |
+//! | copies of tenants, and tenants as files | [`CloneTenant`], [`DumpTenant`] |
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
+//! | failures | [`Error`], [`NameError`], [`FieldError`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | the command line | the module `manage`, with the feature of that name |
-//! | failures | [`Error`] |
+//! | databases and tenants for tests | the module `testing`, with the feature of that name |
 
 #[doc(hidden)]
 #[path = "private.rs"]

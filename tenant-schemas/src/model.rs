@@ -60,12 +60,43 @@ pub trait TenantModel: Clone + Send + Sync + 'static {
     /// `text` is asked once for each field that can be set; `None` takes the
     /// field's default.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use tenant_schemas::TenantModel;
+    ///
+    /// let given = |field: &str| match field {
+    ///     "schema_name" => Some("acme".to_owned()),
+    ///     "domain_url" => Some("acme.my-domain.com".to_owned()),
+    ///     "name" => Some("Acme Inc.".to_owned()),
+    ///     _ => None,
+    /// };
+    /// let acme = Client::from_text(&mut |field| given(field.name)).unwrap();
+    /// assert!(acme.on_trial); // its default
+    ///
+    /// let errors = Client::from_text(&mut |_| None).unwrap_err();
+    /// let first = "field `schema_name` is required and has no default: give it a value of type `SchemaName`";
+    /// assert_eq!((errors.len(), errors[0].to_string().as_str()), (3, first));
+    /// ```
+    ///
     /// # Errors
     ///
     /// Every field that is missing or can't be parsed, not just the first.
     fn from_text(text: &mut dyn FnMut(&Field) -> Option<String>) -> Result<Self, Vec<FieldError>>;
 
     /// Sets one field from text.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use tenant_schemas::TenantModel;
+    ///
+    /// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+    /// acme.set_text("on_trial", "false")?;
+    /// assert!(!acme.on_trial);
+    /// assert!(acme.set_text("on_trial", "maybe").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -139,6 +170,19 @@ pub trait TenantModel: Clone + Send + Sync + 'static {
 }
 
 /// What is known of a field of a tenant model.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// use tenant_schemas::TenantModel;
+///
+/// let required: Vec<&str> = Client::fields()
+///     .iter()
+///     .filter(|field| field.required())
+///     .map(|field| field.name)
+///     .collect();
+/// assert_eq!(required, ["schema_name", "domain_url", "name"]);
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Field {

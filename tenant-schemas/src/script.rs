@@ -25,6 +25,19 @@ use crate::statement::{self, Control};
 type Migrations = Arc<dyn MigrationSource<Pg> + Send + Sync>;
 
 /// Names a migration: versions are unique within an app, not among apps.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// let mut acme = Client::new("acme".parse()?, "acme.my-domain.com");
+/// let saved = acme.save(&mut *tenancy.public()?)?;
+/// let id = &saved.applied[0];
+/// assert_eq!((id.app.as_str(), id.version.as_str()), ("hotels", "20240102000000"));
+/// assert_eq!(id.to_string(), "hotels/2024-01-02-000000_create_rooms");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct MigrationId {

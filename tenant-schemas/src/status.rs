@@ -119,6 +119,23 @@ impl<T: TenantModel> Tenancy<T> {
     /// It takes a constant number of statements, read off the table that sums
     /// the ledgers up; only schemas that have no line there yet are asked one by one.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// # let globex = client(tenancy, "globex")?;
+    /// # tenancy.migrate().schema(&globex.schema_name).app("hotels").to_zero().run()?.into_result()?;
+    /// let status = tenancy.status()?;
+    /// assert!(!status.is_current());
+    /// for (migration, tenants) in status.pending() {
+    ///     println!("{migration} is missing in {tenants} of {} tenants", status.tenants.len());
+    /// }
+    /// # assert_eq!(status.pending()[0].1, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Pool`] if no connection can be had, or what the database says.

@@ -55,6 +55,24 @@ impl fmt::Display for TableName {
 
 /// A model that was classified with [`shared_app`](crate::shared_app) or
 /// [`tenant_app`](crate::tenant_app): its table must exist in the schemas of `scope`.
+///
+/// ```
+/// use diesel::prelude::*;
+/// use tenant_schemas::{AppScope, DeclaredTable, tenant_app};
+///
+/// #[tenant_app]
+/// #[derive(Queryable)]
+/// #[diesel(table_name = rooms)]
+/// struct Room {
+///     id: i32,
+///     name: String,
+/// }
+/// # diesel::table! { rooms (id) { id -> Integer, name -> Text, } }
+///
+/// let rooms = DeclaredTable::all().find(|table| table.model == "Room").unwrap();
+/// assert_eq!((rooms.table().name(), rooms.scope), ("rooms", AppScope::Tenant));
+/// assert_eq!(rooms.columns(), ["id", "name"]);
+/// ```
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct DeclaredTable {

@@ -256,6 +256,25 @@ impl<T: TenantModel> Tenancy<T> {
     /// schemas, whose ledgers it reads. All but those see the database at one instant,
     /// so that it can run while tenants come and go.
     ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let tests = tests()?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// use tenant_schemas::Check;
+    ///
+    /// tenancy.drop_schema_cascade(&acme.schema_name)?;
+    ///
+    /// let diagnosis = tenancy.doctor()?;
+    /// for group in diagnosis.groups() {
+    ///     println!("{}: {} ({} times)", group.first.message, group.first.advice, group.findings.len());
+    /// }
+    /// let missing = diagnosis.findings().iter().find(|finding| finding.check == Check::MissingSchema);
+    /// assert_eq!(missing.unwrap().schema, Some(acme.schema_name));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Pool`](crate::Error::Pool) if no connection can be had, or what

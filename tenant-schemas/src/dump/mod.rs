@@ -78,6 +78,23 @@ impl RestoreOptions {
 }
 
 /// Tenants as files. Every [`TenantModel`] has it.
+///
+/// ```
+/// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+/// # use doctest::*; one_server();
+/// # let tests = tests()?;
+/// # let tenancy = tests.tenancy();
+/// # let acme = client(tenancy, "acme")?;
+/// use tenant_schemas::{DumpOptions, DumpTenant, RestoreOptions};
+///
+/// let mut file = Vec::new(); // yours is a `BufWriter<File>`
+/// acme.dump_to(&mut *tenancy.tenant(&acme)?, &mut file, DumpOptions::new())?;
+///
+/// let mut back = Client::new("acme_back".parse()?, "back.my-domain.com");
+/// back.restore_from(&mut *tenancy.public()?, &mut file.as_slice(), RestoreOptions::new())?;
+/// assert_eq!(rooms::table.count().get_result(&mut tenancy.tenant(&back)?), Ok(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait DumpTenant: TenantModel {
     /// Writes the tenant's schema as SQL, as it is at one moment.
     ///
