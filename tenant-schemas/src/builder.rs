@@ -242,16 +242,17 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// # use tenant_schemas::testing::TestTenancy;
     ///
     /// let (tell, told) = mpsc::channel();
-    /// # let tests = TestTenancy::<Client>::new(|builder| { let builder =
-    /// builder.app(Customers).app(Hotels).listener(move |event| {
+    /// # let tests = TestTenancy::<Client>::new(|builder| {
+    /// let builder = builder.app(Customers).app(Hotels).listener(move |event| {
     ///     if matches!(event, Event::PostSchemaSync { .. }) {
     ///         tell.send(event.schema().to_string())?; // a welcome mail, for one
     ///     }
     ///     Ok(())
-    /// })
-    /// # ; builder })?;
+    /// });
+    /// # builder })?;
     /// # let tenancy = tests.tenancy();
     /// # client(tenancy, "acme")?;
+    ///
     /// // once a tenant is saved:
     /// assert_eq!(told.try_recv(), Ok("acme".to_owned()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -277,18 +278,19 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// use tenant_schemas::Event;
     /// # use tenant_schemas::testing::TestTenancy;
     ///
-    /// # let tests = TestTenancy::<Client>::new(|builder| { let builder =
-    /// builder.app(Customers).app(Hotels).listener_in_transaction(|event, conn| {
+    /// # let tests = TestTenancy::<Client>::new(|builder| {
+    /// let builder = builder.app(Customers).app(Hotels).listener_in_transaction(|event, conn| {
     ///     if matches!(event, Event::PostSchemaSync { .. }) {
     ///         diesel::insert_into(rooms::table)
     ///             .values((rooms::id.eq(1), rooms::name.eq("Lobby")))
     ///             .execute(conn)?;
     ///     }
     ///     Ok(())
-    /// })
-    /// # ; builder })?;
+    /// });
+    /// # builder })?;
     /// # let tenancy = tests.tenancy();
     /// # let acme = client(tenancy, "acme")?;
+    ///
     /// // a tenant is not there before it has its first room:
     /// let mut conn = tenancy.tenant(&acme)?;
     /// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(1));

@@ -32,14 +32,15 @@ use crate::script::MigrationId;
 /// }
 ///
 /// let (tell, told) = mpsc::channel();
-/// # let tests = TestTenancy::<Client>::new(|builder| { let builder =
-/// builder.app(Customers).app(Hotels).listener(move |event| {
+/// # let tests = TestTenancy::<Client>::new(|builder| {
+/// let builder = builder.app(Customers).app(Hotels).listener(move |event| {
 ///     say(event).map_or(Ok(()), |line| Ok(tell.send(line)?))
-/// })
-/// # ; builder })?;
+/// });
+/// # builder })?;
 /// # let tenancy = tests.tenancy();
 /// # told.try_iter().count();
 /// # client(tenancy, "acme")?;
+///
 /// // once tenant `acme` is saved:
 /// let lines: Vec<String> = told.try_iter().collect();
 /// assert_eq!(lines, ["acme: 1 applied", "acme.my-domain.com is ready"]);

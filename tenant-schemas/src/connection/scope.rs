@@ -38,12 +38,8 @@ use crate::path::SearchPath;
 /// # use tenant_schemas::testing::TestTenancy;
 ///
 /// # let tests = TestTenancy::<Client>::new(|builder| {
-/// #    let builder = builder.app(Customers).app(Hotels);
-/// #    /*
-/// builder.set_calls(SetCalls::EveryStatement)
-/// #    */
-/// #    builder.set_calls(SetCalls::EveryStatement)
-/// # })?;
+/// let builder = builder.app(Customers).app(Hotels).set_calls(SetCalls::EveryStatement);
+/// # builder })?;
 /// # let tenancy = tests.tenancy();
 /// # let acme = client(tenancy, "acme")?;
 /// let mut conn = tenancy.tenant(&acme)?;

@@ -101,19 +101,10 @@ pub(crate) use self::run::{emit, lock};
 /// let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 /// let mut diesels = PgConnection::establish(&database.url())?;
 /// let customers = FileBasedMigrations::from_path(format!("{dir}/customers"))?;
-/// # let run = |conn: &mut PgConnection, migrations| -> Result<(), Box<dyn std::error::Error>> {
-/// #     Ok(conn.run_pending_migrations::<FileBasedMigrations>(migrations).map(drop).map_err(|error| error.to_string())?)
-/// # };
-/// # /*
 /// diesels.run_pending_migrations(customers)?;
-/// # */
-/// # run(&mut diesels, customers)?;
 /// diesels.batch_execute("CREATE SCHEMA acme; SET search_path TO acme")?;
 /// let hotels = FileBasedMigrations::from_path(format!("{dir}/hotels"))?;
-/// # /*
 /// diesels.run_pending_migrations(hotels)?;
-/// # */
-/// # run(&mut diesels, hotels)?;
 /// diesels.batch_execute("INSERT INTO rooms VALUES (1, 'Blue')")?;
 ///
 /// // The same migrations, given to apps.
@@ -133,7 +124,7 @@ pub(crate) use self::run::{emit, lock};
 /// acme.adopt(&mut *tenancy.public()?)?;
 /// assert_eq!(rooms::table.count().get_result(&mut *tenancy.tenant(&acme)?), Ok(1));
 /// assert!(tenancy.migrate().check()?.is_empty());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 ///
 /// Customers that have a row in the table of tenants already are taken over all
