@@ -18,9 +18,9 @@
 //! | the command line | the module `manage`, with the feature of that name |
 //! | databases and tenants for tests | the module `testing`, with the feature of that name |
 //!
-//! Every example runs as a test. Where one says no more about it, `Client`,
-//! `Customers`, `Hotels` and `rooms` are those of the program above, `tenancy`
-//! is built of them, and `acme` and `globex` are tenants that were saved.
+//! Where an example says no more about it, `Client`, `Customers`, `Hotels` and
+//! `rooms` are those of the program above, `tenancy` is built of them, and
+//! `acme` and `globex` are tenants that were saved.
 
 #[doc(hidden)]
 #[path = "private.rs"]
