@@ -61,6 +61,14 @@ pub(super) fn delete<T: TenantModel>(
     if exists {
         emit(conn, registry, happened(&row, What::PreDrop), &failures)?;
     }
+    if exists {
+        // Before the row: tables of the tenant's own may refer to it.
+        conn.own(|inner| {
+            sql::drop_schema_cascade(inner, schema)?;
+            forget_state(inner, registry, schema)
+        })
+        .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
+    }
     let deleted = conn
         .with_public(|conn| row.delete_row(conn))
         .map_err(|error: DieselError| {
@@ -70,11 +78,6 @@ pub(super) fn delete<T: TenantModel>(
         return Err(not_saved(tenant));
     }
     if exists {
-        conn.own(|inner| {
-            sql::drop_schema_cascade(inner, schema)?;
-            forget_state(inner, registry, schema)
-        })
-        .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
         look_again(conn, registry);
     }
     Ok(Deletion {

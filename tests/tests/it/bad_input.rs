@@ -13,7 +13,7 @@ use crate::lifecycle::{hotels_and, traces};
 use crate::support::{Client, Db, client, customers, hotels, insert_room, name, rooms_of, strings};
 
 /// An error and its causes, in one line.
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -9,6 +9,7 @@ use tenant_schemas::{
     App, AppScope, DeleteOptions, Error, Lifecycle as _, SaveOptions, Tenancy, TenantModel as _,
 };
 
+use crate::bad_input::chain;
 use crate::support::{Client, Db, client, customers, hotels, insert_room, name, rooms_of, sql_app};
 
 /// What a tenant leaves behind: its row, its schema, its line in the table of states.
@@ -238,6 +239,32 @@ fn c06_many_tenants_are_deleted_each_with_its_schema_or_none() {
     assert_eq!(traces(&db, "globex"), [""; 0]);
     assert_eq!(traces(&db, "initech"), ALL);
     assert_eq!(Client::all(&mut conn).expect("read"), [initech]);
+}
+
+#[test]
+fn c05_a_tenant_whose_own_tables_refer_to_its_row_is_deleted_with_its_schema() {
+    let owns = "CREATE TABLE settings (client_id integer NOT NULL REFERENCES public.clients (id))";
+    let db = Db::with(|builder| {
+        let app = hotels_and(("2024-03-01-000000_settings", owns, ""));
+        builder.app(customers()).app(app)
+    });
+    let [acme, globex] = db.tenants(["acme", "globex"]);
+    for tenant in [&acme, &globex] {
+        let (schema, id) = (&tenant.schema_name, tenant.id);
+        db.raw()
+            .batch_execute(&format!("INSERT INTO {schema}.settings VALUES ({id})"))
+            .expect("inserted");
+    }
+    let mut conn = db.tenancy.public().expect("a connection");
+    let kept = DeleteOptions::new().auto_drop_schema(false);
+    let error = acme.delete_with(&mut conn, kept).expect_err("referred to");
+    assert!(chain(&error).contains("settings"), "{error}");
+    assert_eq!(traces(&db, "acme"), ALL);
+    let dropped = DeleteOptions::new().auto_drop_schema(true);
+    let deleted = acme.delete_with(&mut conn, dropped).expect("deleted");
+    assert!(deleted.schema_dropped);
+    assert_eq!(traces(&db, "acme"), [""; 0]);
+    assert_eq!(traces(&db, "globex"), ALL);
 }
 
 /// Saves `acme` where it can't succeed, checks that nothing is left, and saves it where it can.
