@@ -206,14 +206,7 @@ impl<T: TenantModel> Tenancy<T> {
             .into_iter()
             .map(|tenant| {
                 let schema = tenant.schema_name().clone();
-                let run = || Ok(f(&tenant, &mut *self.tenant(&tenant)?)?);
-                let result = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-                    Err(Error::Panicked {
-                        schema: schema.clone(),
-                        message: panic_message(&*panic),
-                    })
-                });
-                Outcome::new(schema, result)
+                outcome(schema, || Ok(f(&tenant, &mut *self.tenant(&tenant)?)?))
             })
             .collect();
         Ok(Report::new(outcomes))
@@ -274,9 +267,12 @@ impl<T: TenantModel> Tenancy<T> {
             .zip(known)
             .filter(|(_, known)| *known == Known::Missing)
             .map(|(tenant, _)| {
-                let provision = || tenant.provision(&mut *self.public()?);
-                Outcome::new(tenant.schema_name().clone(), provision())
+                outcome(tenant.schema_name().clone(), || {
+                    tenant.provision(&mut *self.public()?)
+                })
             })
+            // Someone else was faster: it is not missing any more.
+            .filter(|outcome| !matches!(outcome.result, Err(Error::SchemaExists { .. })))
             .collect();
         Ok(Report::new(outcomes))
     }
@@ -372,6 +368,17 @@ impl<T: TenantModel> Tenancy<T> {
             }
         }
     }
+}
+
+/// What becomes of the work for one schema, a panic included.
+pub(crate) fn outcome<R>(schema: SchemaName, work: impl FnOnce() -> Result<R>) -> Outcome<R> {
+    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(Error::Panicked {
+            schema: schema.clone(),
+            message: panic_message(&*panic),
+        })
+    });
+    Outcome::new(schema, result)
 }
 
 impl<T: TenantModel> Clone for Tenancy<T> {
