@@ -128,6 +128,7 @@ impl Script {
             down,
             ..Self::rust(app, migration, source)
         };
+        script.refuse_copy(app)?;
         if script.transactional {
             script.refuse_transaction_control(app)?;
         }
@@ -164,6 +165,26 @@ impl Script {
                     format!(
                         "{} contains BEGIN, COMMIT or ROLLBACK, but migrations run in a transaction \
                          of the library's: remove it, or set `run_in_transaction = false` in its metadata.toml",
+                        self.id.name
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The server would wait for rows that nobody sends, and the next message would end it:
+    /// the migration would count as applied, without the rows.
+    fn refuse_copy(&self, app: &App) -> Result<()> {
+        for body in [Some(&self.up), self.down.as_ref()].into_iter().flatten() {
+            if let Body::Sql(sql) = body
+                && statement::copies_from_client(sql)
+            {
+                return Err(unusable(
+                    app,
+                    format!(
+                        "{} contains COPY .. FROM STDIN, but a migration has no rows to send: \
+                         use INSERT (`pg_dump --inserts` writes that), or a migration in Rust",
                         self.id.name
                     ),
                 ));

@@ -134,6 +134,20 @@ pub(crate) fn changes_session(sql: &str) -> bool {
             .any(|window| window.eq_ignore_ascii_case(b"set_config"))
 }
 
+/// Whether `sql` has a `COPY` whose rows would come from the client.
+pub(crate) fn copies_from_client(sql: &str) -> bool {
+    split(sql).into_iter().any(|statement| {
+        let mut words = Statements::new(statement.text);
+        words.limit = usize::MAX;
+        words.next().is_some_and(|words| {
+            is(words[0], "copy")
+                && words
+                    .windows(2)
+                    .any(|two| is(two[0], "from") && is(two[1], "stdin"))
+        })
+    })
+}
+
 fn is(word: &str, expected: &str) -> bool {
     word.eq_ignore_ascii_case(expected)
 }
@@ -181,6 +195,8 @@ pub(crate) fn split(sql: &str) -> Vec<Statement<'_>> {
 struct Statements<'a> {
     sql: &'a str,
     at: usize,
+    /// How many words of each.
+    limit: usize,
 }
 
 /// As many words as it takes to tell `ROLLBACK WORK TO SAVEPOINT` from `ROLLBACK`.
@@ -188,7 +204,11 @@ const WORDS: usize = 3;
 
 impl<'a> Statements<'a> {
     fn new(sql: &'a str) -> Self {
-        Self { sql, at: 0 }
+        Self {
+            sql,
+            at: 0,
+            limit: WORDS,
+        }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -323,7 +343,7 @@ impl<'a> Iterator for Statements<'a> {
                     atomic.read(word);
                     if self.rest().first() == Some(&b'\'') {
                         self.skip_quoted(b'\'', is(word, "e"));
-                    } else if words.len() < WORDS {
+                    } else if words.len() < self.limit {
                         words.push(word);
                     }
                 }
@@ -419,6 +439,25 @@ mod tests {
             ),
         ] {
             assert_eq!(changes_session(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_copy_whose_rows_come_from_the_client_is_found() {
+        for (sql, expected) in [
+            ("COPY rooms FROM stdin", true),
+            (
+                "SELECT 1;\n-- x\ncopy public.rooms (id, name) from STDIN WITH (FORMAT csv);",
+                true,
+            ),
+            ("COPY rooms FROM '/tmp/rooms'", false),
+            ("COPY (SELECT a FROM b) TO stdout", false),
+            ("INSERT INTO notes VALUES ('COPY rooms FROM stdin')", false),
+            ("SELECT copy FROM stdin", false),
+            ("COPY", false),
+            ("", false),
+        ] {
+            assert_eq!(copies_from_client(sql), expected, "{sql}");
         }
     }
 

@@ -446,6 +446,31 @@ fn transaction_control_inside_a_migration_is_refused_at_build() {
 }
 
 #[test]
+fn a_copy_whose_rows_nobody_sends_is_refused_at_build() {
+    let db = Db::unmigrated(|builder| builder);
+    // Also the text of a dump, with its rows.
+    let dump = "SELECT 1;\nCOPY public.a (id) FROM stdin;\n1\n\\.\n";
+    for (name, up, down) in [
+        ("1_copy", "COPY a FROM stdin", ""),
+        ("1_copy!", "SELECT 1; copy a from STDIN csv", ""),
+        ("1_copy!", dump, ""),
+        ("1_copy", "SELECT 1", "COPY a FROM stdin"),
+    ] {
+        let app = sql_app("bad", AppScope::Tenant, &[(name, up, down)]);
+        let error = Tenancy::<Client>::builder(db.database.url())
+            .app(app)
+            .build()
+            .expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "the migrations of app bad can't be used: 1_copy contains COPY .. FROM STDIN, but a \
+             migration has no rows to send: use INSERT (`pg_dump --inserts` writes that), or a \
+             migration in Rust"
+        );
+    }
+}
+
+#[test]
 fn two_migrations_of_one_version_are_refused_at_build() {
     let db = Db::unmigrated(|builder| builder);
     let app = sql_app("bad", AppScope::Tenant, &[("1_a", "", ""), ("1_b", "", "")]);
