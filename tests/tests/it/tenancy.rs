@@ -10,7 +10,7 @@ use tenant_schemas::{
 };
 
 use crate::support::{
-    Client, Db, client, customers, hotels, insert_room, name, plans, room, rooms, rooms_of, strings,
+    Client, Db, client, customers, hotels, insert_room, plans, room, rooms, rooms_of, strings,
 };
 
 fn basic(builder: TenancyBuilder<Client>) -> TenancyBuilder<Client> {
