@@ -200,6 +200,10 @@ pub(crate) struct Listeners {
     pub(crate) after: Vec<After>,
 }
 
+/// What is wrong with code that a transaction of ours ran, if the transaction is another afterwards.
+pub(crate) const UNBALANCED: &str = "it began a transaction and did not end it, or ended one that was not its own: \
+     use `conn.transaction(..)`, which does both";
+
 impl Listeners {
     /// Tells the listeners inside the transaction; the first failure is the caller's to roll back.
     pub(crate) fn tell_inside(
@@ -209,7 +213,15 @@ impl Listeners {
     ) -> Result<()> {
         happened.as_event(|event| {
             for listener in &self.inside {
-                listener(event, conn).map_err(|source| Error::Listener {
+                let (told, balanced) = conn.balanced(|conn| listener(event, conn));
+                told.and_then(|()| {
+                    if balanced {
+                        Ok(())
+                    } else {
+                        Err(UNBALANCED.into())
+                    }
+                })
+                .map_err(|source| Error::Listener {
                     event: event.name(),
                     schema: event.schema().clone(),
                     source,

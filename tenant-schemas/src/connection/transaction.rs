@@ -35,6 +35,16 @@ impl TransactionManager<TenantConnection> for TenantTransactionManager {
         conn.commit()
     }
 
+    /// As Diesel's, but that a rollback which fails does not hide why there was one.
+    fn transaction<F, R, E>(conn: &mut TenantConnection, callback: F) -> Result<R, E>
+    where
+        F: FnOnce(&mut TenantConnection) -> Result<R, E>,
+        E: From<DieselError>,
+    {
+        conn.begin("BEGIN")?;
+        conn.end(callback)
+    }
+
     fn transaction_manager_status_mut(
         conn: &mut TenantConnection,
     ) -> &mut TransactionManagerStatus {
@@ -72,6 +82,42 @@ impl TenantConnection {
             self.path_sent(&scope.path, &changes);
         }
         Ok(())
+    }
+
+    /// Runs `f` in the transaction that has just begun, and ends it.
+    fn end<R, E>(&mut self, f: impl FnOnce(&mut Self) -> Result<R, E>) -> Result<R, E>
+    where
+        E: From<DieselError>,
+    {
+        match f(self) {
+            Ok(value) => {
+                self.commit()?;
+                Ok(value)
+            }
+            Err(error) => {
+                if let Err(rollback) = self.rollback() {
+                    log::warn!("a transaction could not be rolled back: {rollback}");
+                    self.condemn();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs code of others, and says whether it left alone the transactions that it found.
+    ///
+    /// What it began and did not end is rolled back.
+    pub(crate) fn balanced<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> (R, bool) {
+        self.observe();
+        let depth = self.beliefs.depth();
+        let result = f(self);
+        self.observe();
+        let balanced = self.beliefs.depth() == depth;
+        while self.beliefs.depth() > depth && self.rollback().is_ok() {}
+        if !balanced {
+            self.condemn();
+        }
+        (result, balanced)
     }
 
     fn commit(&mut self) -> QueryResult<()> {
@@ -247,16 +293,7 @@ impl<'a> TenantTransactionBuilder<'a> {
             return Err(DieselError::AlreadyInTransaction.into());
         }
         conn.begin(&format!("BEGIN TRANSACTION{isolation}{access}{deferrable}"))?;
-        match f(conn) {
-            Ok(value) => {
-                conn.commit()?;
-                Ok(value)
-            }
-            Err(error) => match conn.rollback() {
-                Ok(()) | Err(DieselError::BrokenTransactionManager) => Err(error),
-                Err(rollback) => Err(rollback.into()),
-            },
-        }
+        conn.end(f)
     }
 }
 

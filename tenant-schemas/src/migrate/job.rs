@@ -166,9 +166,32 @@ pub(crate) fn locked<R>(
 ) -> Result<R> {
     conn.own(|inner| ledger::lock(inner, schema))
         .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
-    let result = f(conn);
+    let result = {
+        let mut held = Held {
+            conn,
+            returned: false,
+        };
+        let result = f(held.conn);
+        held.returned = true;
+        result
+    };
     if conn.own(|inner| ledger::unlock(inner, schema)).is_err() {
         conn.condemn();
     }
     result
+}
+
+/// Closes a connection whose work panicked: it has the lock still, and its
+/// owner may catch the panic and give it back to the pool.
+struct Held<'a> {
+    conn: &'a mut TenantConnection,
+    returned: bool,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if !self.returned {
+            self.conn.condemn();
+        }
+    }
 }

@@ -8,7 +8,7 @@ use diesel::pg::PgConnection;
 
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result, uses_new_enum_value};
-use crate::event::{Happened, ListenerFailure, What};
+use crate::event::{Happened, ListenerFailure, UNBALANCED, What};
 use crate::ledger::{self, Applied};
 use crate::path::SearchPath;
 use crate::registry::{Kind, Registry};
@@ -277,7 +277,7 @@ impl<'a> Run<'a> {
         step: &Step<'_>,
         source: &Arc<dyn diesel::migration::MigrationSource<diesel::pg::Pg> + Send + Sync>,
     ) -> Result<()> {
-        let mut run = || {
+        let run = |conn: &mut TenantConnection| {
             let migration = script::find(source, &step.id().version)?;
             let inner: &mut PgConnection = conn;
             if step.reverted {
@@ -286,7 +286,15 @@ impl<'a> Run<'a> {
                 migration.run(inner)
             }
         };
-        run().map_err(|source| failed(&self.job.schema, step.id(), None, source))
+        let (ran, balanced) = conn.balanced(run);
+        ran.and_then(|()| {
+            if balanced {
+                Ok(())
+            } else {
+                Err(UNBALANCED.into())
+            }
+        })
+        .map_err(|source| failed(&self.job.schema, step.id(), None, source))
     }
 
     /// Runs one step outside any transaction: statement by statement, then the ledger.

@@ -1,11 +1,16 @@
 //! Migrations of every kind: outside a transaction, written in Rust, with values added to an enum.
 
-use diesel::connection::{BoxableConnection, SimpleConnection as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use diesel::connection::{
+    AnsiTransactionManager, BoxableConnection, SimpleConnection as _, TransactionManager as _,
+};
 use diesel::migration::{Migration, MigrationMetadata, MigrationName, MigrationSource};
-use diesel::pg::Pg;
+use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
 use tenant_schemas::{App, AppScope, Error, Lifecycle as _, Tenancy};
 
+use crate::bad_input::chain;
 use crate::support::{Client, Db, Name, client, customers, hotels, name, sql_app, strings};
 
 /// Indexes of the rooms, each built outside a transaction. Nothing is in the way of a second try.
@@ -387,6 +392,116 @@ fn c49_a_migration_in_rust_that_fails_or_panics_is_one_tenants_failure() {
         let again = tenancy.migrate().run().expect("a report");
         assert_eq!(again.failed().count(), 2);
     }
+}
+
+/// A migration that is a function.
+#[derive(Clone)]
+struct Code {
+    name: Name,
+    transactional: bool,
+    run: fn(&mut PgConnection) -> QueryResult<()>,
+}
+
+/// An app of one such migration.
+fn code(transactional: bool, run: fn(&mut PgConnection) -> QueryResult<()>) -> App {
+    App::new("code", AppScope::Tenant).rust_migrations(Code {
+        name: Name("2024-05-01-000000_code".to_owned()),
+        transactional,
+        run,
+    })
+}
+
+impl MigrationSource<Pg> for Code {
+    fn migrations(&self) -> diesel::migration::Result<Vec<Box<dyn Migration<Pg>>>> {
+        Ok(vec![Box::new(self.clone())])
+    }
+}
+
+impl Migration<Pg> for Code {
+    fn run(&self, conn: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
+        let conn = conn.as_any_mut().downcast_mut().expect("a PgConnection");
+        Ok((self.run)(conn)?)
+    }
+
+    fn revert(&self, _: &mut dyn BoxableConnection<Pg>) -> diesel::migration::Result<()> {
+        Ok(())
+    }
+
+    fn metadata(&self) -> &dyn MigrationMetadata {
+        self
+    }
+
+    fn name(&self) -> &dyn MigrationName {
+        &self.name
+    }
+}
+
+impl MigrationMetadata for Code {
+    fn run_in_transaction(&self) -> bool {
+        self.transactional
+    }
+}
+
+/// Begins a transaction, or ends the one that is there, as Diesel does or by hand.
+const UNBALANCED: [(bool, fn(&mut PgConnection) -> QueryResult<()>); 5] = [
+    (true, AnsiTransactionManager::begin_transaction),
+    (false, AnsiTransactionManager::begin_transaction),
+    (true, AnsiTransactionManager::commit_transaction),
+    (true, AnsiTransactionManager::rollback_transaction),
+    (true, |conn| conn.batch_execute("COMMIT")),
+];
+
+#[test]
+fn c49_a_migration_in_rust_that_leaves_a_transaction_another_fails_and_is_not_recorded() {
+    for (number, (transactional, run)) in UNBALANCED.into_iter().enumerate() {
+        let db = with_rooms(&["t1"]);
+        let tenancy = aboard(&db, code(transactional, run));
+        // Twice: a failure that was recorded as a success would not come again.
+        for _ in 0..2 {
+            let report = tenancy.migrate().run().expect("a report");
+            let failed: Vec<String> = report.failed().map(|(_, error)| chain(error)).collect();
+            let [failed] = failed.as_slice() else {
+                panic!("{number}: {failed:?}");
+            };
+            assert!(
+                failed.starts_with("migration code/2024-05-01-000000_code failed in schema t1")
+                    && failed.contains("use `conn.transaction(..)`"),
+                "{number}: {failed}"
+            );
+        }
+        let recorded = "SELECT app AS value FROM t1.__tenant_migrations WHERE app = 'code'";
+        assert_eq!(db.strings(recorded), [""; 0], "{number}");
+    }
+}
+
+#[test]
+fn a_tenant_whose_migration_leaves_a_transaction_open_is_not_said_to_be_saved() {
+    let db = with_rooms(&[]);
+    let tenancy = aboard(&db, code(true, AnsiTransactionManager::begin_transaction));
+    let mut conn = tenancy.public().expect("a connection");
+    let error = client("acme").save(&mut conn).expect_err("unbalanced");
+    assert!(matches!(error, Error::Migration { .. }), "{error}");
+    // And nothing that comes after it goes down with it.
+    conn.batch_execute("CREATE TABLE public.afterwards ()")
+        .expect("created");
+    drop(conn);
+    assert!(db.tables("public").contains(&"afterwards".to_owned()));
+    assert!(!db.schema_exists("acme"));
+}
+
+#[test]
+fn a_panic_that_the_caller_catches_leaves_no_lock_in_the_pool() {
+    let db = with_rooms(&[]);
+    let tenancy = aboard(&db, code(false, |_| panic!("on purpose")));
+    let mut conn = tenancy.public().expect("a connection");
+    let saved = catch_unwind(AssertUnwindSafe(|| client("acme").save(&mut conn)));
+    assert!(saved.is_err(), "the panic is the caller's");
+    drop(conn);
+    // The row and the schema are there, and migrating resumes where it stopped.
+    assert!(db.schema_exists("acme"));
+    let locks = "SELECT count(*)::text AS value FROM pg_locks WHERE locktype = 'advisory' \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(db.strings(locks), ["0"]);
 }
 
 /// A value is added, and used by the next migration.

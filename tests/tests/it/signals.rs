@@ -2,10 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use diesel::connection::TransactionManager as _;
 use diesel::prelude::*;
-use tenant_schemas::{DeleteOptions, Error, Event, Lifecycle as _, SaveOptions, TenancyBuilder};
+use tenant_schemas::{
+    DeleteOptions, Error, Event, Lifecycle as _, SaveOptions, TenancyBuilder, TenantConnection,
+    TenantTransactionManager,
+};
 
-use crate::lifecycle::hotels_and;
+use crate::bad_input::chain;
+use crate::lifecycle::{hotels_and, traces};
 use crate::support::{Client, Db, client, customers, hotels, insert_room, name, rooms_of};
 
 /// What was heard, line by line.
@@ -226,6 +231,37 @@ fn pre_drop_can_still_read_the_tenants_data_and_refuse() {
     let globex = db.tenant("globex");
     globex.delete(&mut conn).expect("deleted");
     assert_eq!(heard.take(), [""; 0]);
+}
+
+#[test]
+fn a_listener_inside_that_leaves_a_transaction_another_fails_and_nothing_is_saved() {
+    type Leave = fn(&mut TenantConnection) -> QueryResult<()>;
+    let leaves: [Leave; 3] = [
+        TenantTransactionManager::begin_transaction,
+        TenantTransactionManager::commit_transaction,
+        TenantTransactionManager::rollback_transaction,
+    ];
+    for (number, leave) in leaves.into_iter().enumerate() {
+        let db = Db::with(|builder| {
+            let builder = builder.app(customers()).app(hotels());
+            builder.listener_in_transaction(move |event, conn| match event.schema().as_str() {
+                "acme" => Ok(leave(conn)?),
+                _ => Ok(()),
+            })
+        });
+        let mut conn = db.tenancy.public().expect("public");
+        let error = client("acme").save(&mut conn).expect_err("refused");
+        assert!(matches!(error, Error::Listener { .. }), "{number}: {error}");
+        assert!(
+            chain(&error).contains("use `conn.transaction(..)`"),
+            "{number}: {error:?}"
+        );
+        assert_eq!(traces(&db, "acme"), [""; 0], "{number}");
+        // The connection is not left in the middle of something.
+        let mut globex = client("globex");
+        globex.save(&mut conn).expect("saved");
+        assert_eq!(traces(&db, "globex").len(), 3, "{number}");
+    }
 }
 
 #[test]

@@ -279,3 +279,23 @@ fn a_connection_is_not_lent_to_a_borrower_in_a_failed_transaction_whose_path_is_
     assert!(failed.is_err());
     assert_eq!(rooms_of(&mut conn), ["Blue"]);
 }
+
+#[test]
+fn a_rollback_that_fails_does_not_hide_why_there_was_one() {
+    fn fail(conn: &mut TenantConnection) -> QueryResult<()> {
+        conn.batch_execute("COMMIT")?;
+        Err(DieselError::NotFound)
+    }
+    let hotels = Hotels::new();
+    let mut conn = hotels.acme();
+    // A pool's own connection is Diesel's, and does as Diesel does.
+    let result = TenantConnection::transaction(&mut conn, fail);
+    assert_eq!(result, Err(DieselError::NotFound));
+    drop(conn);
+    let mut conn = hotels.acme();
+    assert_eq!(rooms_of(&mut conn), ["Blue"]);
+    let result = conn.build_transaction().run(fail);
+    assert_eq!(result, Err(DieselError::NotFound));
+    drop(conn);
+    assert_eq!(rooms_of(&mut hotels.acme()), ["Blue"]);
+}
