@@ -401,6 +401,10 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 Ok(LoadedApp { app, scripts })
             })
             .collect::<Result<Vec<_>>>()?;
+        let schema_column = T::fields()
+            .iter()
+            .find(|field| field.role == FieldRole::SchemaName)
+            .map_or("schema_name", |field| field.column);
         let unique_columns = T::fields()
             .iter()
             .filter(|field| matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl))
@@ -424,6 +428,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
             model: TypeId::of::<T>(),
             tenant_table: T::table(),
             domain_table: T::domains(),
+            schema_column,
             unique_columns,
         });
         // The pool would try until its time is over, and then say less.

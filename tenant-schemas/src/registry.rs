@@ -33,6 +33,8 @@ pub(crate) struct Registry {
     pub(crate) model: TypeId,
     pub(crate) tenant_table: TableName,
     pub(crate) domain_table: Option<DomainTable>,
+    /// The column of the tenant table that names the schema.
+    pub(crate) schema_column: &'static str,
     /// The columns of the tenant table that tell tenants apart.
     pub(crate) unique_columns: Vec<&'static str>,
 }

@@ -1,4 +1,5 @@
-//! The rules that the database itself has to keep: one tenant per schema, one per domain, one primary domain.
+//! The rules that the database itself has to keep: one tenant per schema, one per domain, one primary domain,
+//! and no schema name that can't be one.
 //!
 //! A project's own migrations may have made the indexes already; what is
 //! missing is made after the shared migrations.
@@ -11,12 +12,30 @@ use crate::registry::Registry;
 use crate::sql;
 use crate::table::TableName;
 
-/// Makes sure of the unique indexes.
+/// Makes sure of the unique indexes, and that every row has a schema name.
 pub(crate) fn enforce(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
     for (table, column, only) in all(registry) {
         unique(conn, registry, table, column, only)?;
     }
-    Ok(())
+    schema_names(conn, registry)
+}
+
+/// A row whose schema name is none, written by other hands, would be in the way of every other tenant:
+/// no program could read the table any more.
+fn schema_names(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
+    let table = quoted(registry, &registry.tenant_table);
+    conn.own(|inner| {
+        if sql::checks_schema_names(inner, &table)? {
+            return Ok(());
+        }
+        sql::check_schema_names(inner, &table, registry.schema_column)
+    })
+    .map_err(|error| {
+        Error::database(
+            format!("keeping {table} free of what is no schema name"),
+            error,
+        )
+    })
 }
 
 /// A table, a column of it that has to be unique, and the column that says for which rows.

@@ -526,6 +526,44 @@ pub(crate) fn create_unique_index(
     ))
 }
 
+/// The name of the constraint that keeps what is no schema name out of a column.
+const SCHEMA_NAME_CHECK: &str = "is_a_schema_name";
+
+/// Whether a table has the constraint that [`check_schema_names`] makes.
+pub(crate) fn checks_schema_names(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let row: Row = diesel::sql_query(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint \
+         WHERE conrelid = pg_catalog.to_regclass($1) AND contype = 'c' AND conname = $2) AS found",
+    )
+    .bind::<Text, _>(table)
+    .bind::<Text, _>(SCHEMA_NAME_CHECK)
+    .get_result(conn)?;
+    Ok(row.found)
+}
+
+/// Keeps out of a column what [`SchemaName`] refuses whatever the policy; rows that are there stay.
+///
+/// Characters beyond ASCII are let through: which are letters depends on the database's locale.
+pub(crate) fn check_schema_names(
+    conn: &mut PgConnection,
+    table: &str,
+    column: &str,
+) -> QueryResult<()> {
+    let column = format!("{}::text", identifier(column));
+    // Every ASCII character but digits, letters, `_` and `-`.
+    let others = literal(r"[\x01-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]");
+    conn.batch_execute(&format!(
+        "ALTER TABLE {table} ADD CONSTRAINT {SCHEMA_NAME_CHECK} CHECK (\
+         pg_catalog.octet_length({column}) BETWEEN 1 AND 63 AND {column} !~ {others} \
+         AND {column} !~* '^pg_' AND pg_catalog.lower({column}) <> 'information_schema') NOT VALID"
+    ))
+}
+
 /// The name of a table or a column as it is written into SQL text.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))

@@ -1,6 +1,5 @@
 //! Walking a fleet: the shared schema first, then a job for each tenant that needs one.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +7,6 @@ use diesel::Connection as _;
 
 use crate::connection::Scope;
 use crate::error::{Error, Result};
-use crate::event::panic_message;
 use crate::ledger::{self, Known};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
@@ -16,6 +14,7 @@ use crate::path::SearchPath;
 use crate::provision::Lifecycle as _;
 use crate::registry::Kind;
 use crate::report::Outcome;
+use crate::tenancy::outcome;
 use crate::{rules, sql};
 
 use super::Migrate;
@@ -192,17 +191,17 @@ impl<T: TenantModel> Migrate<'_, T> {
     fn run_job(&self, job: &Job) -> Result<Migrated> {
         let registry = self.registry();
         let run = || {
+            if job.kind != Kind::Shared {
+                // A row that someone else wrote, or a path that grew: whatever is made
+                // there would be every tenant's.
+                registry.refuse_protected(&job.schema, "migrated as a tenant's")?;
+            }
             let path =
                 SearchPath::new(job.schema.clone()).extra(registry.policy.extra.iter().cloned());
             let mut conn = self.tenancy.checkout(&Scope::new(path))?;
             job.run(&mut conn, registry)
         };
-        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            Err(Error::Panicked {
-                schema: job.schema.clone(),
-                message: panic_message(&*panic),
-            })
-        })
+        outcome(job.schema.clone(), run).result
     }
 }
 

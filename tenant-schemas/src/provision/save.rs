@@ -90,6 +90,9 @@ impl Work {
         let schema = tenant.schema_name();
         let is_public = schema == registry.public();
         let public = registry.public();
+        if !is_public {
+            registry.refuse_protected(schema, "provisioned")?;
+        }
         let there = conn
             .own(|inner| {
                 ledger::lock_in_transaction(inner, schema)?;

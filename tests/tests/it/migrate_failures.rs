@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
 use tenant_schemas::{App, AppScope, Error, Lifecycle as _, Report, Tenancy};
 
 use crate::support::{Client, Db, client, customers, hotels, name, sql_app};
@@ -483,6 +484,92 @@ fn two_migrations_of_one_version_are_refused_at_build() {
         "the migrations of app bad can't be used: version 1 stands twice, as 1_a and as 1_b: \
          give one of them another version"
     );
+}
+
+/// Inserts a tenant as other hands would.
+fn insert_raw(db: &Db, schema: &str) -> QueryResult<usize> {
+    let row =
+        "INSERT INTO clients (schema_name, domain_url, name, on_trial) VALUES ($1, $1, '', true)";
+    diesel::sql_query(row)
+        .bind::<diesel::sql_types::Text, _>(schema)
+        .execute(&mut db.raw())
+}
+
+#[test]
+fn a_row_whose_schema_name_is_none_can_not_get_in_the_way_of_the_others() {
+    let make = "CREATE TABLE clients (id serial PRIMARY KEY, schema_name text NOT NULL, \
+         domain_url text NOT NULL, name text NOT NULL, on_trial boolean NOT NULL)";
+    let loose = sql_app(
+        "customers",
+        AppScope::Shared,
+        &[("2024-01-01-000000_clients", make, "")],
+    );
+    let db = Db::with(|builder| builder.app(loose).app(hotels()));
+    db.tenant("acme");
+    let long = "a".repeat(64);
+    let longer = "é".repeat(32);
+    for schema in [
+        "",
+        "bad\"name",
+        "bad'name",
+        "bad name",
+        "bad;name",
+        "bad.name",
+        "bad\\name",
+        "bad]name",
+        "bad^name",
+        "bad`name",
+        "bad{name",
+        "bad\n",
+        "bad\u{7f}",
+        "pg_bad",
+        "PG_bad",
+        "information_schema",
+        "Information_Schema",
+        &long,
+        &longer,
+    ] {
+        let error = insert_raw(&db, schema).expect_err(schema);
+        assert!(
+            error.to_string().contains("is_a_schema_name"),
+            "{schema}: {error}"
+        );
+    }
+    for schema in ["initech", "Straße-9", "_", "pgx", &long[1..], &longer[2..]] {
+        insert_raw(&db, schema).expect(schema);
+    }
+    let report = db.tenancy.migrate().run().expect("a report");
+    assert_eq!(report.succeeded().count(), 2, "public and acme: {report:?}");
+    assert_eq!(
+        report.failed().count(),
+        6,
+        "those without a schema: {report:?}"
+    );
+}
+
+#[test]
+fn a_row_of_a_schema_that_is_no_tenants_is_that_tenants_failure() {
+    let db = Db::with(|builder| {
+        let builder = builder.app(customers()).app(hotels());
+        builder.extra_search_path(["ext"])
+    });
+    db.tenant("acme");
+    insert_raw(&db, "ext").expect("inserted");
+    // First there is no such schema, then there is.
+    let missing = db.tenancy.create_missing_schemas().expect("a report");
+    assert_eq!(failed(&missing), ["ext"]);
+    assert!(!db.schema_exists("ext"));
+    db.raw()
+        .batch_execute("CREATE SCHEMA ext")
+        .expect("created");
+    let report = db.tenancy.migrate().run().expect("a report");
+    assert_eq!(report.succeeded().count(), 2, "public and acme: {report:?}");
+    let error = report.failed().next().expect("one").1;
+    assert_eq!(
+        error.to_string(),
+        "schema ext can't be migrated as a tenant's: it is an extra schema of the search path"
+    );
+    assert!(db.tables("ext").is_empty());
 }
 
 #[test]
