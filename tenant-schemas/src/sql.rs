@@ -11,7 +11,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::dsl::exists;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::result::QueryResult;
+use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
 use crate::name::SchemaName;
@@ -557,11 +557,17 @@ pub(crate) fn check_schema_names(
     let column = format!("{}::text", identifier(column));
     // Every ASCII character but digits, letters, `_` and `-`.
     let others = literal(r"[\x01-\x2c\x2e\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]");
-    conn.batch_execute(&format!(
+    let add = format!(
         "ALTER TABLE {table} ADD CONSTRAINT {SCHEMA_NAME_CHECK} CHECK (\
          pg_catalog.octet_length({column}) BETWEEN 1 AND 63 AND {column} !~ {others} \
-         AND {column} !~* '^pg_' AND pg_catalog.lower({column}) <> 'information_schema') NOT VALID"
-    ))
+         AND {column} !~* '^pg_' AND pg_catalog.lower({column}) <> 'information_schema')"
+    );
+    match conn.batch_execute(&add) {
+        Err(DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => {
+            conn.batch_execute(&format!("{add} NOT VALID"))
+        }
+        result => result,
+    }
 }
 
 /// The name of a table or a column as it is written into SQL text.

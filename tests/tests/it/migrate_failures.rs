@@ -7,6 +7,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use tenant_schemas::{App, AppScope, Error, Lifecycle as _, Report, Tenancy};
 
+use crate::bad_input::chain;
 use crate::support::{Client, Db, client, customers, hotels, name, sql_app};
 
 /// Two migrations behind the rooms, of which the second fails where a table `broken` is in the way.
@@ -545,6 +546,28 @@ fn a_row_whose_schema_name_is_none_can_not_get_in_the_way_of_the_others() {
         6,
         "those without a schema: {report:?}"
     );
+}
+
+#[test]
+fn a_row_whose_schema_name_is_none_is_named_and_no_other_can_join_it() {
+    let db = Db::new();
+    db.raw()
+        .batch_execute("ALTER TABLE clients DROP CONSTRAINT is_a_schema_name")
+        .expect("as an older version made it");
+    insert_raw(&db, "bad\"name").expect("inserted");
+    let run = || db.tenancy.migrate().run().map(drop);
+    for _ in 0..2 {
+        let error = chain(&run().expect_err("the tenants can't be read"));
+        assert!(
+            error.contains("schema name \"bad\\\"name\" contains"),
+            "{error}"
+        );
+    }
+    insert_raw(&db, "worse\"name").expect_err("refused");
+    db.raw()
+        .batch_execute("UPDATE clients SET schema_name = 'good' WHERE schema_name LIKE 'bad%'")
+        .expect("mended");
+    run().expect("a report");
 }
 
 #[test]
