@@ -80,6 +80,9 @@ pub trait Lifecycle: TenantModel {
     /// filled in. A tenant of the public schema has the shared apps migrated,
     /// and no schema created.
     ///
+    /// A tenant whose type became another is brought the apps of that type by the
+    /// next migration run; what the apps of the old one made stays.
+    ///
     /// Migrations that can't run in a transaction, and those behind them, run
     /// after the commit; if one fails the tenant exists, and migrating again
     /// resumes there. Inside a transaction of the caller's they run after its

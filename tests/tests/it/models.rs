@@ -337,6 +337,47 @@ fn the_type_of_a_tenant_decides_which_apps_it_gets() {
     }
 }
 
+#[test]
+fn a_tenant_whose_type_changes_gets_the_apps_of_the_new_type_and_loses_nothing() {
+    let app = |label: &str, types: &[&str]| {
+        let up = format!("CREATE TABLE {label} (id integer)");
+        sql_app(label, AppScope::Tenant, &[("1_table", &up, "")]).types(types.iter().copied())
+    };
+    let tests = TestTenancy::<Wide>::new(|builder| {
+        let builder = builder.app(table(WIDE)).app(app("common", &[]));
+        builder
+            .app(app("rooms", &["hotel"]))
+            .app(app("shelves", &["shop"]))
+    })
+    .expect("a tenancy");
+    let tenancy = tests.tenancy();
+    let mut conn = tenancy.public().expect("public");
+    let mut acme = wide("acme", "hotel");
+    acme.save(&mut conn).expect("saved");
+    acme.kind = "shop".into();
+    // The row alone is updated; what is lacking then is found and reported.
+    let saved = acme.save(&mut conn).expect("updated");
+    assert!(saved.applied.is_empty(), "{saved:?}");
+    let ids = |steps: &[tenant_schemas::PlannedMigration]| -> Vec<String> {
+        steps.iter().map(|step| step.id.to_string()).collect()
+    };
+    let pending = tenancy.migrate().check().expect("checked");
+    assert_eq!(pending.schemas.len(), 1, "{pending:?}");
+    assert_eq!(ids(&pending.schemas[0].steps), ["shelves/1_table"]);
+    let report = tenancy.migrate().run().expect("a report");
+    report.into_result().expect("migrated");
+    assert!(tenancy.migrate().check().expect("checked").is_empty());
+    // The old type's app stays, in the ledger too.
+    let listed = tenancy.migrate().tenants().list().expect("listed");
+    assert_eq!(listed[0].unknown, ["rooms/1"]);
+    acme.kind = "hotel".into();
+    acme.save(&mut conn).expect("updated");
+    let report = tenancy.migrate().verify(true).run().expect("a report");
+    for (schema, migrated) in report.into_result().expect("migrated") {
+        assert!(migrated.is_unchanged(), "{schema}: {migrated:?}");
+    }
+}
+
 mod qualified {
     use super::*;
 
