@@ -232,7 +232,9 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// Adds a listener that is told of events once they are committed.
     ///
     /// What it returns, or its panic, is logged and reported, and undoes
-    /// nothing. It must not block for long: the connection waits for it.
+    /// nothing. It must not block for long: the connection waits for it. In a
+    /// migration run the schema stays locked meanwhile, so that migrating,
+    /// dropping or renaming the same schema from here would wait for ever.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
