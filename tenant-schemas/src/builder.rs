@@ -403,10 +403,6 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 Ok(LoadedApp { app, scripts })
             })
             .collect::<Result<Vec<_>>>()?;
-        let schema_column = T::fields()
-            .iter()
-            .find(|field| field.role == FieldRole::SchemaName)
-            .map_or("schema_name", |field| field.column);
         let unique_columns = T::fields()
             .iter()
             .filter(|field| matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl))
@@ -430,7 +426,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
             model: TypeId::of::<T>(),
             tenant_table: T::table(),
             domain_table: T::domains(),
-            schema_column,
+            schema_column: schema_column::<T>(),
             unique_columns,
         });
         // The pool would try until its time is over, and then say less.
@@ -454,6 +450,13 @@ impl<T: TenantModel> TenancyBuilder<T> {
             .build(ConnectionManager::new(self.database_url))?;
         Ok(Tenancy::new(pool, registry))
     }
+}
+
+fn schema_column<T: TenantModel>() -> &'static str {
+    T::fields()
+        .iter()
+        .find(|field| field.role == FieldRole::SchemaName)
+        .map_or("schema_name", |field| field.column)
 }
 
 impl<T> fmt::Debug for TenancyBuilder<T> {

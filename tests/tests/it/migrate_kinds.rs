@@ -394,16 +394,18 @@ fn c49_a_migration_in_rust_that_fails_or_panics_is_one_tenants_failure() {
     }
 }
 
+type Run = fn(&mut PgConnection) -> QueryResult<()>;
+
 /// A migration that is a function.
 #[derive(Clone)]
 struct Code {
     name: Name,
     transactional: bool,
-    run: fn(&mut PgConnection) -> QueryResult<()>,
+    run: Run,
 }
 
 /// An app of one such migration.
-fn code(transactional: bool, run: fn(&mut PgConnection) -> QueryResult<()>) -> App {
+fn code(transactional: bool, run: Run) -> App {
     App::new("code", AppScope::Tenant).rust_migrations(Code {
         name: Name("2024-05-01-000000_code".to_owned()),
         transactional,
@@ -443,7 +445,7 @@ impl MigrationMetadata for Code {
 }
 
 /// Begins a transaction, or ends the one that is there, as Diesel does or by hand.
-const UNBALANCED: [(bool, fn(&mut PgConnection) -> QueryResult<()>); 5] = [
+const UNBALANCED: [(bool, Run); 5] = [
     (true, AnsiTransactionManager::begin_transaction),
     (false, AnsiTransactionManager::begin_transaction),
     (true, AnsiTransactionManager::commit_transaction),
