@@ -201,7 +201,12 @@ impl<T: TenantModel> Migrate<'_, T> {
             let mut conn = self.tenancy.checkout(&Scope::new(path))?;
             job.run(&mut conn, registry)
         };
-        outcome(job.schema.clone(), run).result
+        let result = outcome(job.schema.clone(), run).result;
+        if matches!(result, Err(Error::Panicked { .. })) {
+            // The steps before the panic are applied, and nobody was told to look again.
+            registry.policy.bump_generation();
+        }
+        result
     }
 }
 

@@ -32,7 +32,6 @@
 //! `round_trips` · how many messages the server gets, counted by the server
 //! `scopes` · scopes lent for a closure
 //! `signals` · what listeners are told, and what becomes of their failures
-//! `smoke` · the program of the README's first page
 //! `status` · how far each schema of a fleet is migrated
 //! `stress` · many threads, many tenants, random faults
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
@@ -70,7 +69,6 @@ mod rename_drop;
 mod round_trips;
 mod scopes;
 mod signals;
-mod smoke;
 mod status;
 mod stress;
 mod support;
