@@ -140,7 +140,7 @@ pub(super) fn watch_and_report<T: TenantModel>(
     ui: Ui,
 ) -> Done {
     let report = watch(migrate, jobs, ui)?;
-    write(&report, format, ui)?;
+    write(std::slice::from_ref(&report), format, ui)?;
     Ok(conclude(&report, ui))
 }
 
@@ -230,10 +230,11 @@ fn outcome(result: &LibResult<Migrated>) -> &'static str {
     }
 }
 
-/// Writes the report: for people what changed, for programs every schema.
-fn write(report: &Report<Migrated>, format: Format, ui: Ui) -> Result<(), Failure> {
+/// Writes the reports as one: for people what changed, for programs every schema.
+pub(super) fn write(reports: &[Report<Migrated>], format: Format, ui: Ui) -> Result<(), Failure> {
+    let outcomes = || reports.iter().flat_map(Report::outcomes);
     let mut table = Table::new(["schema", "outcome", "migrations"]);
-    for one in report.outcomes() {
+    for one in outcomes() {
         let word = outcome(&one.result);
         let migrations = match &one.result {
             Ok(done) => {
@@ -250,9 +251,7 @@ fn write(report: &Report<Migrated>, format: Format, ui: Ui) -> Result<(), Failur
         }
     }
     format.write(&table, || {
-        report
-            .outcomes()
-            .iter()
+        outcomes()
             .map(|one| {
                 let none = Migrated::default();
                 let done = one.result.as_ref().unwrap_or(&none);
@@ -282,7 +281,7 @@ pub(super) fn id(id: &MigrationId) -> Value {
 }
 
 /// Says how many schemas changed, what is left, and how the command ends.
-fn conclude(report: &Report<Migrated>, ui: Ui) -> Exit {
+pub(super) fn conclude(report: &Report<Migrated>, ui: Ui) -> Exit {
     let of = |word: &str| {
         report
             .outcomes()

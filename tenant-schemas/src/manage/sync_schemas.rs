@@ -2,14 +2,15 @@
 
 use clap::Parser;
 
-use crate::migrate::ListedSchema;
+use crate::migrate::{ListedSchema, Migrate, Migrated};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
+use crate::report::Report;
 
 use super::context::Context;
 use super::create_missing_schemas::create_missing;
 use super::fleet::Walk;
-use super::migrate_schemas::{narrow, watch_and_report};
+use super::migrate_schemas::{conclude, narrow, watch, write};
 use super::outcome::{Done, Exit, Failure};
 use super::output::Output;
 use super::table::count;
@@ -45,6 +46,18 @@ pub(super) struct Args {
 }
 
 pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
+    let mut reports = Vec::new();
+    let done = sync(args, context, &mut reports);
+    // Several runs, one document; what was done is told even if the rest could not be.
+    if done.is_ok() || !reports.is_empty() {
+        write(&reports, args.output.format, context.ui)?;
+    }
+    done
+}
+
+type Reports = Vec<Report<Migrated>>;
+
+fn sync<T: TenantModel>(args: &Args, context: &Context<T>, reports: &mut Reports) -> Done {
     let mut worst = Exit::Done;
     let both = args.shared == args.tenant;
     let mut any = false;
@@ -54,7 +67,10 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         if !wanted {
             continue;
         }
-        let exit = half(args, shared, context, &mut any)?;
+        let Some(exit) = half(args, shared, context, reports)? else {
+            continue;
+        };
+        any = true;
         if exit != Exit::Done {
             worst = exit;
             break;
@@ -68,51 +84,59 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     Ok(worst)
 }
 
-/// The public schema, or the tenants.
-fn half<T: TenantModel>(args: &Args, shared: bool, context: &Context<T>, any: &mut bool) -> Done {
+/// The public schema, or the tenants; nothing if none of them is wanted.
+fn half<T: TenantModel>(
+    args: &Args,
+    shared: bool,
+    context: &Context<T>,
+    reports: &mut Reports,
+) -> Result<Option<Exit>, Failure> {
     let tenancy = context.tenancy()?;
     let look = || narrow(tenancy.migrate(), shared, !shared, &args.targets, context);
     let Some(migrate) = look()? else {
-        return Ok(Exit::Done);
+        return Ok(None);
     };
-    *any = true;
     if !shared {
         let missing = migrate.list()?.into_iter().filter(|schema| !schema.exists);
         let missing: Vec<SchemaName> = missing.map(|schema| schema.schema).collect();
         let exit = create_missing(&missing, &args.walk, context)?;
         if exit != Exit::Done {
-            return Ok(exit);
+            return Ok(Some(exit));
         }
     }
     let Some(migrate) = look()? else {
-        return Ok(Exit::Done);
+        return Ok(Some(Exit::Done));
     };
-    let jobs = args.walk.jobs;
-    let format = args.output.format;
-    if args.migrate {
+    let mut run = |migrate: Migrate<'_, T>| -> Done {
         let migrate = migrate.fail_fast(args.walk.fail_fast);
-        return watch_and_report(migrate, jobs, format, context.ui);
+        let report = watch(migrate, args.walk.jobs, context.ui)?;
+        let exit = conclude(&report, context.ui);
+        reports.push(report);
+        Ok(exit)
+    };
+    if args.migrate {
+        return run(migrate).map(Some);
     }
     let lacking = Lacking::find(&migrate.list()?);
     lacking.point_out();
     if !lacking.fresh.is_empty() {
-        let mut migrate = tenancy.migrate().fail_fast(args.walk.fail_fast);
+        let mut migrate = tenancy.migrate();
         for schema in &lacking.fresh {
             migrate = migrate.schema(schema);
         }
-        let exit = watch_and_report(migrate, jobs, format, context.ui)?;
+        let exit = run(migrate)?;
         if exit != Exit::Done {
-            return Ok(exit);
+            return Ok(Some(exit));
         }
     }
     for (app, schemas) in &lacking.apps {
-        let mut migrate = tenancy.migrate().app(app).fail_fast(args.walk.fail_fast);
+        let mut migrate = tenancy.migrate().app(app);
         for schema in schemas {
             migrate = migrate.schema(schema);
         }
-        let exit = watch_and_report(migrate, jobs, format, context.ui)?;
+        let exit = run(migrate)?;
         if exit != Exit::Done {
-            return Ok(exit);
+            return Ok(Some(exit));
         }
     }
     if lacking.fresh.is_empty() && lacking.apps.is_empty() {
@@ -122,7 +146,7 @@ fn half<T: TenantModel>(args: &Args, shared: bool, context: &Context<T>, any: &m
             "Every tenant has every tenant app."
         });
     }
-    Ok(Exit::Done)
+    Ok(Some(Exit::Done))
 }
 
 /// What schemas do not have.

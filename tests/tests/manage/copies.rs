@@ -1,5 +1,7 @@
 //! `clone_tenant`, `dump_tenant`, `restore_tenant`.
 
+use diesel::connection::SimpleConnection as _;
+
 use crate::support::{Program, ends_with};
 
 /// Tenant `a` with a room and a booking.
@@ -87,13 +89,84 @@ fn the_fields_of_a_clone_are_the_sources_unless_they_are_given() {
 fn c66_a_clone_of_a_tenant_that_is_behind_is_migrated_only_if_asked_to() {
     let program = with_rows().words("release2");
     let args = "clone_tenant a --schema_name b --domain_url b.com";
-    program.run(args).fails(1, &["rooms_have_floors"]);
+    program
+        .run(args)
+        .fails(1, &["rooms_have_floors", "migrate"]);
+    assert_eq!(program.ok("list_tenants").out, "a\ta.com\n");
     assert!(!program.schema_exists("b"));
     program.ok(&format!("{args} --migrate"));
     program.ok("migrate_schemas --check --schema b");
     program
         .run("migrate_schemas --check --schema a")
         .fails(3, &[]);
+}
+
+#[test]
+fn c62_c63_c64_a_clone_shares_nothing_with_its_source() {
+    let program = with_rows();
+    let of = |schema: &str| {
+        program.strings(&format!(
+            "SELECT concat_ws('|', r.id, r.name, r.price, b.id, b.guest, b.loud) \
+             FROM {schema}.rooms r LEFT JOIN {schema}.bookings b ON b.room_id = r.id ORDER BY r.id"
+        ))
+    };
+    let source = of("a");
+    assert_eq!(source, ["1|Blue|100", "2|Red|100|1|Ada|ADA"]);
+    program.ok("clone_tenant a --schema_name b --domain_url b.com --data");
+    assert_eq!(of("b"), source);
+    assert_eq!(of("a"), source);
+    // The key holds, and on to the clone's own rooms.
+    let try_to = |sql: &str| program.connect().batch_execute(sql);
+    try_to("DELETE FROM b.rooms WHERE id = 2").expect_err("it is booked in the clone");
+    program.sql("INSERT INTO a.rooms (name) VALUES ('Green')");
+    try_to("INSERT INTO b.bookings (id, room_id) VALUES (2, 3)")
+        .expect_err("only the source has a room 3");
+    assert_eq!(
+        program.strings(
+            "SELECT conrelid::regclass || ' to ' || confrelid::regclass FROM pg_constraint \
+             WHERE contype = 'f' AND conrelid = 'b.bookings'::regclass"
+        ),
+        ["b.bookings to b.rooms"]
+    );
+    program.sql("DELETE FROM b.bookings; DELETE FROM b.rooms");
+    assert_eq!(
+        of("a"),
+        ["1|Blue|100", "2|Red|100|1|Ada|ADA", "3|Green|100"]
+    );
+    // The sequences go on where the source's stood, each by itself.
+    program.sql("INSERT INTO b.rooms (name) VALUES ('next'), ('last')");
+    assert_eq!(of("b"), ["3|next|100", "4|last|100"]);
+    program.sql("INSERT INTO a.rooms (name) VALUES ('mine')");
+    assert_eq!(of("a")[3], "4|mine|100");
+}
+
+#[test]
+fn noinput_of_clone_and_restore_asks_nothing_on_a_terminal() {
+    let program = with_rows();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("a.sql");
+    let file = file.to_str().expect("a path");
+    program.ok_args(&["dump_tenant", "a", "--output", file]);
+    let restore = format!("restore_tenant {file}");
+    let own = ["--schema_name=<NAME>", "--domain_url=<TEXT>"];
+    let all = [
+        "--schema_name=<NAME>",
+        "--domain_url=<TEXT>",
+        "--name=<TEXT>",
+    ];
+    for (command, missing) in [("clone_tenant a", &own[..]), (&restore, &all[..])] {
+        // Without it there is a question.
+        let mut terminal = program.on_terminal(command);
+        terminal.exp_string("schema_name: ").expect("a question");
+        terminal.send_control('c').expect("sent");
+        let said = ends_with(program.on_terminal(&format!("{command} --noinput")), 2);
+        for option in missing {
+            let words = format!("{option} is missing");
+            assert!(said.contains(&words), "{words:?} is not in {said}");
+        }
+        assert!(!said.contains("schema_name: "), "{said}");
+    }
+    assert_eq!(program.ok("list_tenants").out, "a\ta.com\n");
 }
 
 #[test]

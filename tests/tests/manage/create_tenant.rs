@@ -335,6 +335,31 @@ fn c97_on_a_terminal_the_password_is_asked_for_twice_and_not_shown() {
 }
 
 #[test]
+fn noinput_of_create_tenant_superuser_asks_nothing_on_a_terminal() {
+    let program = Program::with_tenants(&["a"]);
+    // Without it there is a question.
+    let mut terminal = program.on_terminal("create_tenant_superuser");
+    answer(&mut terminal, "Schema (? lists them): ", "a");
+    terminal.exp_string("username: ").expect("a question");
+    terminal.send_control('c').expect("sent");
+    for option in ["--noinput", "--no-input"] {
+        let said = ends_with(
+            program.on_terminal(&format!("create_tenant_superuser {option}")),
+            2,
+        );
+        for words in [
+            "the superuser can't be created",
+            "--schema=<NAME> is missing",
+            "--username=<NAME> is missing",
+            "the password is missing: set TENANT_SUPERUSER_PASSWORD",
+        ] {
+            assert!(said.contains(words), "{words:?} is missing in {said}");
+        }
+    }
+    assert_eq!(program.strings("SELECT count(*) FROM a.auth_users"), ["0"]);
+}
+
+#[test]
 fn superusers_go_to_a_table_of_ones_own_if_the_program_says_so() {
     let program = Program::fresh().words("staff").and_tenants(&["a"]);
     let args = [

@@ -124,6 +124,29 @@ fn c60_rename_schema_moves_schema_and_row() {
 }
 
 #[test]
+fn c61_rename_schema_refuses_names_that_are_taken_or_reserved() {
+    let program = Program::with_tenants(&["a", "b"]);
+    program.sql("CREATE SCHEMA stray; INSERT INTO a.rooms (name) VALUES ('Blue')");
+    for (to, code, words) in [
+        ("b", 1, "schema b already exists"),
+        ("stray", 1, "schema stray already exists"),
+        ("public", 1, "public"),
+        ("pg_mine", 2, "reserved by PostgreSQL"),
+        ("pg_catalog", 2, "reserved by PostgreSQL"),
+        ("information_schema", 2, "reserved by PostgreSQL"),
+    ] {
+        program
+            .run(&format!("rename_schema a {to}"))
+            .fails(code, &[words]);
+        assert_eq!(program.ok("list_tenants").out, "a\ta.com\nb\tb.com\n");
+        assert_eq!(program.strings("SELECT name FROM a.rooms"), ["Blue"]);
+    }
+    // It was the names.
+    program.ok("rename_schema a free");
+    assert_eq!(program.strings("SELECT name FROM free.rooms"), ["Blue"]);
+}
+
+#[test]
 fn c68_create_missing_schemas_creates_what_is_missing_and_only_that() {
     let program = Program::with_tenants(&["a", "b", "c"]);
     program.sql(

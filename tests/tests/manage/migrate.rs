@@ -245,10 +245,14 @@ fn c41_fail_fast_starts_no_further_tenant() {
 
 #[test]
 fn c44_jobs_and_executor_say_how_many_tenants_are_worked_on_at_once() {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    let processors = processors.min(3).to_string();
     for (args, at_once) in [
         ("--jobs 3", "3"),
+        ("--executor parallel", &*processors),
         ("--executor parallel --jobs 2", "2"),
         ("--executor sequential", "1"),
+        ("", "1"),
     ] {
         let program = Program::with_tenants(&["a", "b", "c"]).words("lock");
         let mut holder = program.connect();
@@ -329,6 +333,41 @@ fn verify_reads_the_ledgers_and_not_their_sum() {
     program
         .run("migrate_schemas --check --verify")
         .fails(3, &[]);
+}
+
+#[test]
+fn verify_brings_back_what_only_the_ledger_lacks() {
+    let program = Program::with_tenants(&["a", "b"]);
+    program.sql(
+        "DELETE FROM a.__tenant_migrations WHERE version = '20240103000000'; \
+         DROP TABLE a.bookings",
+    );
+    let bookings = |schema: &str| program.tables(schema).contains(&"bookings".to_owned());
+    assert!(bookings("b") && !bookings("a"));
+    let listed = |args: &str| {
+        let list = program.ok(&format!("migrate_schemas --list --format json {args}"));
+        let list: Value = serde_json::from_str(&list.out).expect("JSON");
+        list.to_string().matches("\"applied\":false").count()
+    };
+    assert_eq!((listed(""), listed("--verify")), (0, 1));
+    let planned = |args: &str| {
+        program
+            .ok(&format!("migrate_schemas --plan --format tsv {args}"))
+            .out
+    };
+    assert_eq!(planned(""), "");
+    let plan = planned("--verify");
+    assert!(
+        plan.starts_with("a\t") && plan.contains("create_bookings"),
+        "{plan}"
+    );
+    let ran = program.ok("migrate_schemas");
+    assert!(ran.err.contains("0 schemas migrated"), "{}", ran.err);
+    assert!(!bookings("a"));
+    let ran = program.ok("migrate_schemas --verify");
+    assert!(ran.err.contains("1 schema migrated"), "{}", ran.err);
+    assert!(bookings("a"));
+    program.ok("migrate_schemas --check --verify");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use diesel::connection::SimpleConnection as _;
+use serde_json::Value;
 
 use crate::support::{Program, Ran};
 
@@ -117,6 +118,44 @@ fn format_of_sync_schemas_is_for_programs_too() {
         ran.out,
         "public\tmigrated\t+customers/2024-01-01-000000_create_tenants\n"
     );
+}
+
+#[test]
+fn sync_schemas_writes_one_json_document_however_many_runs_it_takes() {
+    let program = Program::with_tenants(&["a", "b"]).words("release2 spa");
+    let json = |program: &Program, args: &str| -> Vec<String> {
+        let out = program
+            .ok(&format!("sync_schemas --format json {args}"))
+            .out;
+        let document: Value = serde_json::from_str(&out).expect(&out);
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let line = |one: &Value| {
+            let applied = one["applied"].as_array().expect("migrations");
+            let apps: Vec<_> = applied.iter().map(|id| text(&id["app"])).collect();
+            let (schema, outcome) = (text(&one["schema"]), text(&one["outcome"]));
+            format!("{schema} {outcome} {}", apps.join(" "))
+        };
+        document
+            .as_array()
+            .expect("an array")
+            .iter()
+            .map(line)
+            .collect()
+    };
+    assert_eq!(
+        json(&program, "--tenant"),
+        ["a migrated spa", "b migrated spa"]
+    );
+    assert_eq!(json(&program, "--tenant"), [""; 0]);
+    assert_eq!(
+        json(&program, "--migrate"),
+        [
+            "public migrated customers",
+            "a migrated hotels",
+            "b migrated hotels"
+        ]
+    );
+    assert_eq!(program.ok("sync_schemas").out, "");
 }
 
 #[test]
