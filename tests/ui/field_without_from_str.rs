@@ -1,14 +1,14 @@
 use diesel::prelude::*;
 use tenant_schemas::{SchemaName, TenantModel};
 
-diesel::table! { clients (id) { id -> Integer, schema_name -> Text, tags -> Array<Text>, } }
+diesel::table! { clients (id) { id -> Integer, schema_name -> Text, tags -> Binary, } }
 
 #[derive(Clone, Queryable, Selectable, TenantModel)]
 #[diesel(table_name = clients)]
 struct Client {
     id: i32,
     schema_name: SchemaName,
-    tags: Vec<String>,
+    tags: Vec<u8>,
 }
 
 fn main() {}
