@@ -13,6 +13,7 @@ use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::QueryResult;
 
 use crate::app::App;
+use crate::changes::Watchers;
 use crate::connection::{MAX_TENANTS, OnConnect, Policy, SetCalls, TenantConnection};
 use crate::error::{BoxError, Error, Result};
 use crate::event::{Event, Listeners};
@@ -367,30 +368,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
                  use `include_shared` to say whether it is on the path"
             ));
         }
-        if self.pool_size == 0 {
-            problems.push("the pool has no connections: give `pool_size` at least 1".to_owned());
-        }
-        if self.min_idle > self.pool_size {
-            problems.push(format!(
-                "`min_idle` is {}, more than the {} connections of `pool_size`",
-                self.min_idle, self.pool_size
-            ));
-        }
-        if self.max_tenants == 0 {
-            problems.push(
-                "a connection can't serve 0 tenants: give `max_tenants_per_connection` at least 1"
-                    .to_owned(),
-            );
-        }
-        for (duration, setter) in [
-            (Some(self.checkout_timeout), "checkout_timeout"),
-            (self.max_lifetime, "max_lifetime"),
-            (self.idle_timeout, "idle_timeout"),
-        ] {
-            if duration == Some(Duration::ZERO) {
-                problems.push(format!("`{setter}` is zero: give it some time"));
-            }
-        }
+        self.check_numbers(&mut problems);
         check_declarations(&public, &mut problems);
         let apps = in_order(self.apps, &mut problems);
         if !problems.is_empty() {
@@ -421,12 +399,14 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 generation: AtomicU64::new(0),
             }),
             names: self.names,
-            #[cfg(feature = "manage")]
+            #[cfg(any(feature = "manage", feature = "resolve"))]
             database_url: self.database_url.clone(),
+            watchers: Watchers::default(),
             model: TypeId::of::<T>(),
             tenant_table: T::table(),
             domain_table: T::domains(),
-            schema_column: schema_column::<T>(),
+            schema_column: column_of::<T>(FieldRole::SchemaName).unwrap_or("schema_name"),
+            domain_column: column_of::<T>(FieldRole::DomainUrl),
             unique_columns,
         });
         // The pool would try until its time is over, and then say less.
@@ -450,13 +430,40 @@ impl<T: TenantModel> TenancyBuilder<T> {
             .build(ConnectionManager::new(self.database_url))?;
         Ok(Tenancy::new(pool, registry))
     }
+
+    /// Finds sizes and times that can't be.
+    fn check_numbers(&self, problems: &mut Vec<String>) {
+        if self.pool_size == 0 {
+            problems.push("the pool has no connections: give `pool_size` at least 1".to_owned());
+        }
+        if self.min_idle > self.pool_size {
+            problems.push(format!(
+                "`min_idle` is {}, more than the {} connections of `pool_size`",
+                self.min_idle, self.pool_size
+            ));
+        }
+        if self.max_tenants == 0 {
+            problems.push(
+                "a connection can't serve 0 tenants: give `max_tenants_per_connection` at least 1"
+                    .to_owned(),
+            );
+        }
+        for (duration, setter) in [
+            (Some(self.checkout_timeout), "checkout_timeout"),
+            (self.max_lifetime, "max_lifetime"),
+            (self.idle_timeout, "idle_timeout"),
+        ] {
+            if duration == Some(Duration::ZERO) {
+                problems.push(format!("`{setter}` is zero: give it some time"));
+            }
+        }
+    }
 }
 
-fn schema_column<T: TenantModel>() -> &'static str {
-    T::fields()
-        .iter()
-        .find(|field| field.role == FieldRole::SchemaName)
-        .map_or("schema_name", |field| field.column)
+fn column_of<T: TenantModel>(role: FieldRole) -> Option<&'static str> {
+    let mut fields = T::fields().iter();
+    let field = fields.find(|field| field.role == role)?;
+    Some(field.column)
 }
 
 impl<T> fmt::Debug for TenancyBuilder<T> {

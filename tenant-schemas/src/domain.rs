@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use diesel::Connection as _;
 
+use crate::changes::{Change, announce};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result, unique_violation};
 use crate::model::{DomainModel, RowId as _};
@@ -95,6 +96,7 @@ pub trait Domains: DomainModel {
         })
         .map_err(|error| duplicate(self.domain(), error))?;
         *self = stored;
+        self.announce(conn);
         Ok(())
     }
 
@@ -117,9 +119,11 @@ pub trait Domains: DomainModel {
     ///
     /// Whatever the database says.
     fn delete(&self, conn: &mut TenantConnection) -> Result<bool> {
-        public_transaction(conn, "deleting the domain", |conn| {
+        let deleted = public_transaction(conn, "deleting the domain", |conn| {
             Ok(self.delete_row(conn)?)
-        })
+        })?;
+        self.announce(conn);
+        Ok(deleted)
     }
 
     /// The domain of this name: a host name without scheme, port or path, in any case.
@@ -149,6 +153,13 @@ pub trait Domains: DomainModel {
         });
         Ok(domains)
     }
+
+    /// Lets this process know; the row may have had another domain before.
+    #[doc(hidden)]
+    fn announce(&self, conn: &mut TenantConnection) {
+        let domain = Change::Domain(self.domain().to_owned());
+        announce(conn, vec![Change::Anything, domain]);
+    }
 }
 
 impl<D: DomainModel> Domains for D {}
@@ -173,10 +184,13 @@ pub(crate) fn check_domain(domain: &str) -> Result<()> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(domain);
-    if literal.parse::<IpAddr>().is_ok() {
+    let address = literal.parse::<IpAddr>().ok();
+    if address.is_some_and(|address| address.to_string() == literal) {
         return Ok(());
     }
-    let rule = if domain.is_empty() {
+    let rule = if address.is_some() {
+        "it is an address that is written in another way, and hosts are compared as text"
+    } else if domain.is_empty() {
         "it is empty"
     } else if domain.contains("://") {
         "it has a scheme"
@@ -196,6 +210,8 @@ pub(crate) fn check_domain(domain: &str) -> Result<()> {
         "it has a dot too many"
     } else if domain.len() > 253 {
         "it is longer than 253 bytes"
+    } else if domain.split('.').any(|label| label.len() > 63) {
+        "one of its labels is longer than 63 bytes"
     } else {
         return Ok(());
     };
@@ -249,7 +265,14 @@ mod tests {
             ("münchen.de", "write it as `xn--..`"),
             ("*.acme.com", "characters that no host has"),
             ("acme..com", "a dot too many"),
-            (&"a".repeat(254), "longer than 253 bytes"),
+            (&"a.".repeat(127), "a dot too many"),
+            (&["a"; 128].join("."), "longer than 253 bytes"),
+            (&"a".repeat(64), "longer than 63 bytes"),
+            (
+                "0:0:0:0:0:0:0:1",
+                "an address that is written in another way",
+            ),
+            ("[2001:DB8::A]", "an address that is written in another way"),
         ] {
             let error = check_domain(domain).expect_err(domain).to_string();
             assert!(error.contains(rule), "{error:?} does not say {rule:?}");

@@ -30,6 +30,7 @@ mod app;
 pub mod auth;
 mod builder;
 mod catalog;
+mod changes;
 mod clone;
 mod connection;
 mod derive;

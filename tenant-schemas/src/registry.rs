@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use crate::app::{App, AppScope};
+use crate::changes::Watchers;
 use crate::connection::{Policy, TenantConnection};
 use crate::error::{Error, Result};
 use crate::event::Listeners;
@@ -26,15 +27,19 @@ pub(crate) struct Registry {
     pub(crate) listeners: Listeners,
     pub(crate) policy: Arc<Policy>,
     pub(crate) names: SchemaNamePolicy,
-    /// Where the database is, for the programs that are started for it.
-    #[cfg(feature = "manage")]
+    /// Where the database is, for programs that are started for it, and connections beside the pool.
+    #[cfg(any(feature = "manage", feature = "resolve"))]
     pub(crate) database_url: String,
+    /// Who wants to know of changes that this process makes.
+    pub(crate) watchers: Watchers,
     /// The tenant model that the tenancy is made for.
     pub(crate) model: TypeId,
     pub(crate) tenant_table: TableName,
     pub(crate) domain_table: Option<DomainTable>,
     /// The column of the tenant table that names the schema.
     pub(crate) schema_column: &'static str,
+    /// The column of the tenant table that has its domain, if there is one.
+    pub(crate) domain_column: Option<&'static str>,
     /// The columns of the tenant table that tell tenants apart.
     pub(crate) unique_columns: Vec<&'static str>,
 }

@@ -17,7 +17,38 @@ pub(crate) fn enforce(conn: &mut TenantConnection, registry: &Registry) -> Resul
     for (table, column, only) in all(registry) {
         unique(conn, registry, table, column, only)?;
     }
-    schema_names(conn, registry)
+    schema_names(conn, registry)?;
+    announcements(conn, registry)
+}
+
+/// Has the database tell every process when a tenant or a domain changes, so that none
+/// goes on believing what it remembers.
+fn announcements(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
+    for (table, pairs) in announced(registry) {
+        conn.own(|inner| {
+            if sql::changes::is_announced(inner, &table)? {
+                return Ok(());
+            }
+            sql::changes::create_announcer(inner, registry.public())?;
+            sql::changes::announce(inner, registry.public(), &table, &pairs)
+        })
+        .map_err(|error| Error::database(format!("having changes of {table} announced"), error))?;
+    }
+    Ok(())
+}
+
+/// The tables whose changes are announced, and which columns name what has changed.
+pub(crate) fn announced(registry: &Registry) -> Vec<(String, Vec<(&'static str, &str)>)> {
+    let mut tenants = vec![("schema", registry.schema_column)];
+    if registry.domain_table.is_none() {
+        tenants.extend(registry.domain_column.map(|column| ("domain", column)));
+    }
+    let mut tables = vec![(quoted(registry, &registry.tenant_table), tenants)];
+    if let Some(domains) = &registry.domain_table {
+        let pairs = vec![("domain", domains.domain)];
+        tables.push((quoted(registry, &domains.table), pairs));
+    }
+    tables
 }
 
 /// A row whose schema name is none, written by other hands, would be in the way of every other tenant:

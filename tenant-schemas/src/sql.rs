@@ -18,6 +18,7 @@ use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::script::MigrationId;
 
+pub(crate) mod changes;
 pub(crate) mod doctor;
 pub(crate) mod status;
 

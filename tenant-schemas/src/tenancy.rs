@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::builder::TenancyBuilder;
 use crate::connection::{Scope, TenantConnection};
@@ -349,23 +350,37 @@ impl<T: TenantModel> Tenancy<T> {
         &self.registry
     }
 
-    /// Takes a connection and turns it to `scope`; one that died while it was idle is replaced.
+    /// Takes a connection and turns it to `scope`.
     pub(crate) fn checkout(&self, scope: &Scope) -> Result<PooledConnection> {
-        // Every idle connection may have died at once, as when the server restarts.
-        let mut tries = self.pool.max_size().saturating_add(1);
-        loop {
-            let mut conn = self.pool.get()?;
-            match conn.enter(scope.clone()) {
-                Ok(()) => return Ok(conn),
-                Err(Error::InsideTransaction { .. }) if conn.is_condemned() && tries > 1 => {
-                    tries -= 1;
-                }
-                Err(_) if conn.is_dead() && tries > 1 => {
-                    tries -= 1;
-                    conn.condemn();
-                }
-                Err(error) => return Err(error),
+        checkout(&self.pool, scope, None)
+    }
+}
+
+/// Takes a connection and turns it to `scope`; one that died while it was idle is replaced.
+///
+/// It waits for one as long as `wait` says, or as the pool does.
+pub(crate) fn checkout(
+    pool: &TenantPool,
+    scope: &Scope,
+    wait: Option<Duration>,
+) -> Result<PooledConnection> {
+    // Every idle connection may have died at once, as when the server restarts.
+    let mut tries = pool.max_size().saturating_add(1);
+    loop {
+        let mut conn = match wait {
+            Some(wait) => pool.get_timeout(wait)?,
+            None => pool.get()?,
+        };
+        match conn.enter(scope.clone()) {
+            Ok(()) => return Ok(conn),
+            Err(Error::InsideTransaction { .. }) if conn.is_condemned() && tries > 1 => {
+                tries -= 1;
             }
+            Err(_) if conn.is_dead() && tries > 1 => {
+                tries -= 1;
+                conn.condemn();
+            }
+            Err(error) => return Err(error),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use diesel::Connection as _;
 use diesel::result::{Error as DieselError, QueryResult};
 
+use crate::changes::{announce, of_tenant};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result, UNNAMED, names_missing_table, unique_violation};
 use crate::event::{Happened, What};
@@ -147,6 +148,7 @@ pub trait Lifecycle: TenantModel {
         })
         .map_err(|error| doing("saving", self.schema_name(), error))?;
         *self = stored;
+        announce(conn, of_tenant(self.schema_name(), self.domain_url()));
         work.finish(conn, &registry, outer)
     }
 
@@ -294,6 +296,9 @@ pub trait Lifecycle: TenantModel {
                 })
                 .collect::<Result<_>>()
         })?;
+        for tenant in &tenants {
+            announce(conn, of_tenant(tenant.schema_name(), tenant.domain_url()));
+        }
         Ok(deletions.into_iter().map(Deletion::finish).collect())
     }
 
@@ -343,6 +348,8 @@ pub trait Lifecycle: TenantModel {
             .transaction(|conn| rename(self, conn, &registry, to))
             .map_err(|error| doing("renaming", &from, error))?;
         *self = renamed;
+        announce(conn, of_tenant(&from, self.domain_url()));
+        announce(conn, of_tenant(to, None));
         if own_scope {
             // The scope's schema is gone; the tenant is still the same.
             conn.follow(to);

@@ -1,0 +1,76 @@
+//! [`Change`]: a tenant or a domain is not what it was, and who has to know.
+//!
+//! Triggers on the two tables tell every process, whoever writes (`sql::changes`).
+//! The process that writes through this crate does not wait for that.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::connection::TenantConnection;
+use crate::name::SchemaName;
+use crate::registry::Registry;
+
+/// What is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The row of the tenant whose schema this is, or was.
+    Tenant(String),
+    /// Whose this domain is.
+    Domain(String),
+    /// Anything.
+    Anything,
+}
+
+impl Change {
+    /// Reads what a trigger says.
+    #[cfg(feature = "resolve")]
+    pub(crate) fn read(payload: &str) -> Self {
+        match payload.split_once(':') {
+            Some(("schema", schema)) => Self::Tenant(schema.to_owned()),
+            Some(("domain", domain)) => Self::Domain(domain.to_owned()),
+            _ => Self::Anything,
+        }
+    }
+}
+
+/// Someone who has to know.
+pub(crate) trait Watcher: Send + Sync {
+    /// Forgets what may not be so any more.
+    fn changed(&self, changes: &[Change]);
+}
+
+/// Those of this process who have to know.
+#[derive(Default)]
+pub(crate) struct Watchers(Mutex<Vec<Weak<dyn Watcher>>>);
+
+impl Watchers {
+    #[cfg(feature = "resolve")]
+    pub(crate) fn add(&self, watcher: Weak<dyn Watcher>) {
+        let mut watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(watcher);
+    }
+
+    fn tell(&self, changes: &[Change]) {
+        let watchers: Vec<Arc<dyn Watcher>> = {
+            let watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            watchers.iter().filter_map(Weak::upgrade).collect()
+        };
+        for watcher in watchers {
+            watcher.changed(changes);
+        }
+    }
+}
+
+/// Tells this process, once others can see what was changed.
+pub(crate) fn announce(conn: &mut TenantConnection, changes: Vec<Change>) {
+    if let Some(registry) = conn.owner::<Registry>() {
+        conn.after_commit(move |_| registry.watchers.tell(&changes));
+    }
+}
+
+/// The row of a tenant, and its domain if that is in the row.
+pub(crate) fn of_tenant(schema: &SchemaName, domain: Option<&str>) -> Vec<Change> {
+    let domain = domain.map(|domain| Change::Domain(domain.to_owned()));
+    let tenant = Change::Tenant(schema.as_str().to_owned());
+    std::iter::once(tenant).chain(domain).collect()
+}

@@ -1,0 +1,123 @@
+//! Triggers that tell every process of a change of a tenant or a domain.
+//!
+//! A trigger sees every writer: another program, a console, a cascade. What it
+//! sends arrives with the commit, or never.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+use diesel::sql_types::{Bool, Text};
+
+use super::identifier;
+use crate::name::SchemaName;
+
+/// The channel.
+pub(crate) const CHANNEL: &str = "tenant_schemas";
+
+/// The function and the triggers; a number in the name would be the way to another body.
+const ANNOUNCER: &str = "__tenant_schemas_announce";
+const ON_ROWS: &str = "__tenant_schemas_rows";
+const ON_TRUNCATE: &str = "__tenant_schemas_truncate";
+
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Bool)]
+    found: bool,
+}
+
+/// Whether changes of a table are announced.
+pub(crate) fn is_announced(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
+    let row: Found = diesel::sql_query(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger \
+         WHERE tgrelid = pg_catalog.to_regclass($1) AND tgname = $2 AND tgenabled <> 'D') AS found",
+    )
+    .bind::<Text, _>(table)
+    .bind::<Text, _>(ON_ROWS)
+    .get_result(conn)?;
+    Ok(row.found)
+}
+
+/// Makes the function that announces; the arguments of a trigger are pairs of a word and a column.
+pub(crate) fn create_announcer(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<()> {
+    conn.batch_execute(&format!(
+        "CREATE OR REPLACE FUNCTION {public}.{ANNOUNCER}() RETURNS trigger LANGUAGE plpgsql \
+         SET search_path = pg_catalog AS $announce$
+DECLARE
+    at integer := 0;
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        PERFORM pg_notify('{CHANNEL}', '*');
+        RETURN NULL;
+    END IF;
+    WHILE at < TG_NARGS LOOP
+        IF TG_OP <> 'INSERT' THEN
+            PERFORM pg_notify('{CHANNEL}', TG_ARGV[at] || ':' || coalesce(to_jsonb(OLD) ->> TG_ARGV[at + 1], ''));
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            PERFORM pg_notify('{CHANNEL}', TG_ARGV[at] || ':' || coalesce(to_jsonb(NEW) ->> TG_ARGV[at + 1], ''));
+        END IF;
+        at := at + 2;
+    END LOOP;
+    RETURN NULL;
+END
+$announce$",
+        public = public.quoted(),
+    ))
+}
+
+/// Makes the triggers of a table.
+pub(crate) fn announce(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    table: &str,
+    pairs: &[(&str, &str)],
+) -> QueryResult<()> {
+    let arguments: Vec<String> = pairs
+        .iter()
+        .flat_map(|(word, column)| [super::literal(word), super::literal(column)])
+        .collect();
+    let function = format!("{}.{}", public.quoted(), identifier(ANNOUNCER));
+    conn.batch_execute(&format!(
+        "DROP TRIGGER IF EXISTS {ON_ROWS} ON {table}; \
+         CREATE TRIGGER {ON_ROWS} AFTER INSERT OR UPDATE OR DELETE ON {table} \
+         FOR EACH ROW EXECUTE FUNCTION {function}({arguments}); \
+         DROP TRIGGER IF EXISTS {ON_TRUNCATE} ON {table}; \
+         CREATE TRIGGER {ON_TRUNCATE} AFTER TRUNCATE ON {table} \
+         FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+        arguments = arguments.join(", "),
+    ))
+}
+
+/// Makes the connection hear of changes.
+#[cfg(feature = "resolve")]
+pub(crate) fn listen(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.batch_execute(&format!("LISTEN {CHANNEL}"))
+}
+
+/// Finds out whether the server is still there.
+#[cfg(feature = "resolve")]
+pub(crate) fn beat(conn: &mut PgConnection) -> QueryResult<()> {
+    conn.batch_execute(super::NOTHING)
+}
+
+/// All values of a column of text.
+#[cfg(feature = "resolve")]
+pub(crate) fn names(
+    conn: &mut PgConnection,
+    table: &str,
+    column: &str,
+    at_most: i64,
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let column = identifier(column);
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "SELECT {column}::text AS name FROM {table} WHERE {column} IS NOT NULL LIMIT {at_most}"
+    ))
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
