@@ -203,6 +203,17 @@ pub enum Error {
     )]
     Pool(String),
 
+    /// All connections were in use, and a request waited for one as long as it may (feature `web`).
+    #[error(
+        "no connection was free for {waited:?}: try again later \
+         (if that happens often, raise `pool_size`, or `wait_for_connection`)"
+    )]
+    #[non_exhaustive]
+    Busy {
+        /// How long it waited.
+        waited: std::time::Duration,
+    },
+
     /// The migrations of an app can't be read.
     #[error("the migrations of app {app} can't be used: {reason}")]
     #[non_exhaustive]

@@ -51,6 +51,8 @@ mod pooler;
 mod provision;
 mod registry;
 mod report;
+#[cfg(feature = "resolve")]
+pub mod resolve;
 mod rules;
 mod script;
 mod sql;
@@ -60,6 +62,8 @@ mod table;
 mod tenancy;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "web")]
+pub mod web;
 
 pub use app::{App, AppScope};
 pub use builder::TenancyBuilder;

@@ -1,0 +1,143 @@
+//! [`RequestHead`]: what resolvers see of a request, whatever the framework.
+
+use std::borrow::Cow;
+
+use super::{Malformed, hostname};
+
+/// What a resolver sees of a request: its host, its path, its headers, and what
+/// middleware in front found out.
+#[derive(Debug)]
+pub struct RequestHead<'r>(Source<'r>);
+
+#[derive(Debug)]
+enum Source<'r> {
+    Plain {
+        host: &'r str,
+        path: &'r str,
+    },
+    Http(&'r http::request::Parts),
+    #[cfg(feature = "actix")]
+    Actix(&'r actix_web::dev::ServiceRequest),
+}
+
+impl<'r> RequestHead<'r> {
+    /// A request of this host and path, without headers.
+    #[must_use]
+    pub fn new(host: &'r str, path: &'r str) -> Self {
+        Self(Source::Plain { host, path })
+    }
+
+    /// A request as hyper, tower and axum have it.
+    #[must_use]
+    pub fn of(parts: &'r http::request::Parts) -> Self {
+        Self(Source::Http(parts))
+    }
+
+    /// A request as actix-web has it.
+    #[cfg(feature = "actix")]
+    #[must_use]
+    pub fn of_actix(request: &'r actix_web::dev::ServiceRequest) -> Self {
+        Self(Source::Actix(request))
+    }
+
+    /// The host, normalized: without port, in lower case, without a dot at the end,
+    /// international names as `xn--..`, IPv6 addresses without brackets.
+    ///
+    /// It is that of the request's target, if it has one (`:authority` in HTTP/2,
+    /// an absolute URI), and that of the header `Host` otherwise. What a proxy says
+    /// in other headers is not looked at; see [`Host::from_header`](super::Host::from_header).
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if there is none, or several, or what there is can't be one.
+    pub fn host(&self) -> Result<Cow<'_, str>, Malformed> {
+        let authority = match &self.0 {
+            Source::Plain { host, .. } => Some(*host),
+            Source::Http(parts) => parts.uri.authority().map(http::uri::Authority::as_str),
+            #[cfg(feature = "actix")]
+            Source::Actix(request) => actix::authority(request),
+        };
+        match authority {
+            Some(authority) => hostname::normalize(authority),
+            None => match self.header("host")? {
+                Some(host) => hostname::normalize(host),
+                None => Err(Malformed::new("host", "", "there is none")),
+            },
+        }
+    }
+
+    /// The path, as it is in the request: not decoded, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match &self.0 {
+            Source::Plain { path, .. } => path,
+            Source::Http(parts) => parts.uri.path(),
+            #[cfg(feature = "actix")]
+            Source::Actix(request) => request.path(),
+        }
+    }
+
+    /// The value of a header, without white space around it; `None` if the request has no such header.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it is there several times, empty, or no UTF-8: who reads
+    /// another one of the values than a proxy did is easily fooled.
+    pub fn header(&self, name: &str) -> Result<Option<&str>, Malformed> {
+        let mut values: Vec<&[u8]> = match &self.0 {
+            Source::Plain { .. } => Vec::new(),
+            Source::Http(parts) => {
+                let values = parts.headers.get_all(name);
+                values.iter().map(http::HeaderValue::as_bytes).collect()
+            }
+            #[cfg(feature = "actix")]
+            Source::Actix(request) => actix::header(request, name),
+        };
+        let what = || format!("header `{name}`");
+        let Some(value) = values.pop() else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(value);
+        if !values.is_empty() {
+            return Err(Malformed::new(what(), text, "it is there more than once"));
+        }
+        match std::str::from_utf8(value).map(str::trim) {
+            Ok("") => Err(Malformed::new(what(), "", "it is empty")),
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(Malformed::new(what(), text, "it is no UTF-8")),
+        }
+    }
+
+    /// What middleware in front left with the request, such as the claims of a token.
+    #[must_use]
+    pub fn extension<C: Clone + Send + Sync + 'static>(&self) -> Option<C> {
+        match &self.0 {
+            Source::Plain { .. } => None,
+            Source::Http(parts) => parts.extensions.get::<C>().cloned(),
+            #[cfg(feature = "actix")]
+            Source::Actix(request) => actix::extension(request),
+        }
+    }
+}
+
+#[cfg(feature = "actix")]
+mod actix {
+    use actix_web::HttpMessage as _;
+    use actix_web::dev::ServiceRequest;
+
+    pub(super) fn authority(request: &ServiceRequest) -> Option<&str> {
+        let authority = request.uri().authority();
+        authority.map(actix_web::http::uri::Authority::as_str)
+    }
+
+    pub(super) fn header<'r>(request: &'r ServiceRequest, name: &str) -> Vec<&'r [u8]> {
+        let values = request.headers().get_all(name);
+        values
+            .map(actix_web::http::header::HeaderValue::as_bytes)
+            .collect()
+    }
+
+    pub(super) fn extension<C: Clone + 'static>(request: &ServiceRequest) -> Option<C> {
+        request.extensions().get::<C>().cloned()
+    }
+}
