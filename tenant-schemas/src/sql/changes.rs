@@ -89,10 +89,12 @@ pub(crate) fn announce(
     ))
 }
 
-/// Makes the connection hear of changes.
+/// Makes the connection hear of changes, under a name that tells what it is.
 #[cfg(feature = "resolve")]
 pub(crate) fn listen(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.batch_execute(&format!("LISTEN {CHANNEL}"))
+    conn.batch_execute(&format!(
+        "LISTEN {CHANNEL}; SET application_name TO 'tenant-schemas directory'"
+    ))
 }
 
 /// Finds out whether the server is still there.

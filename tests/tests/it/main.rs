@@ -10,6 +10,7 @@
 //! `crash` · the program, the server or a connection killed in the middle
 //! `declared` · models that are declared shared or a tenant's
 //! `diesel_face` · a Diesel connection in every way, and none of them without a tenant
+//! `directory` · who a host leads to, remembered, and forgotten when it changes
 //! `doctor` · what is wrong with a fleet is found, and the advice helps
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `dump` · a tenant as a file, and back
@@ -47,6 +48,7 @@ mod concurrent;
 mod crash;
 mod declared;
 mod diesel_face;
+mod directory;
 mod doctor;
 mod domains;
 mod dump;
