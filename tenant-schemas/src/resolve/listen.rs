@@ -49,6 +49,9 @@ fn run<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) {
     while inner.strong_count() > 0 {
         let since = Instant::now();
         if let Err(error) = listen(inner, url, ready) {
+            if let Some(inner) = inner.upgrade() {
+                inner.vouch(Instant::now()); // no longer
+            }
             log::warn!(
                 "the tenants' directory does not hear of changes, so every request asks the database: {}",
                 chain(&error)
@@ -96,10 +99,7 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
         match changes {
             Ok(changes) if changes.is_empty() => {}
             Ok(changes) => inner.changed(&changes),
-            Err(error) => {
-                inner.vouch(now); // no longer
-                return Err(failed(error));
-            }
+            Err(error) => return Err(failed(error)),
         }
         if beats {
             beat = now;
