@@ -215,6 +215,38 @@ const FINGERPRINT: &str = "pg_catalog.encode(pg_catalog.sha256(pg_catalog.conver
      pg_catalog.string_agg(l.app || '/' || l.version || '/' || l.checksum, E'\\n' \
      ORDER BY (l.app || '/' || l.version || '/' || l.checksum) COLLATE \"C\"), ''), 'UTF8')), 'hex')";
 
+/// Has every connection of the database plan anew, whoever's it is, if the schema has a table that
+/// the shared one has too.
+///
+/// PostgreSQL goes on using a plan that found the shared table when there was no
+/// other. What makes it drop all plans, in every session, at the commit, is a
+/// schema that comes or goes. A role that may not create one migrates all the same.
+pub(crate) fn replan_shadowed(public: &SchemaName, schema: &SchemaName) -> String {
+    format!(
+        "DO {body}",
+        body = literal(&format!(
+            "BEGIN
+                IF EXISTS (
+                    SELECT FROM pg_catalog.pg_depend AS d
+                    JOIN pg_catalog.pg_class AS shared ON shared.oid = d.objid
+                    JOIN pg_catalog.pg_class AS own ON own.relname = shared.relname
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                    AND d.refobjid = {public}::pg_catalog.regnamespace
+                    AND own.relnamespace = {schema}::pg_catalog.regnamespace
+                    AND shared.relname NOT IN ('{LEDGER}', '{DIESEL_LEDGER}')
+                ) THEN
+                    CREATE SCHEMA __tenant_schemas_replan;
+                    DROP SCHEMA __tenant_schemas_replan;
+                END IF;
+            EXCEPTION WHEN insufficient_privilege THEN NULL;
+            END",
+            public = literal(&public.quoted()),
+            schema = literal(&schema.quoted()),
+        ))
+    )
+}
+
 /// Removes a schema from the table of states.
 pub(crate) fn forget_state(
     conn: &mut PgConnection,

@@ -102,6 +102,10 @@ impl<'a> Message<'a> {
         self.text.push_str(SEPARATOR);
         self.text
             .push_str(&sql::write_state(run.registry.public(), &run.job.schema));
+        if let Some(replan) = run.replan() {
+            self.text.push_str(SEPARATOR);
+            self.text.push_str(&replan);
+        }
     }
 
     /// Finds the migration and the line at which the database stopped.

@@ -339,8 +339,19 @@ impl<'a> Run<'a> {
         done.push(step.id().clone());
     }
 
+    /// What makes plans that found shared tables in the place of new ones be made anew.
+    pub(super) fn replan(&self) -> Option<String> {
+        let public = self.registry.public();
+        let is_shared = self.job.schema == *public;
+        (!is_shared).then(|| sql::replan_shadowed(public, &self.job.schema))
+    }
+
     pub(super) fn write_state(&self, conn: &mut TenantConnection) -> Result<()> {
-        let statement = sql::write_state(self.registry.public(), &self.job.schema);
+        let mut statement = sql::write_state(self.registry.public(), &self.job.schema);
+        if let Some(replan) = self.replan() {
+            statement.push_str("; ");
+            statement.push_str(&replan);
+        }
         conn.own(|inner| inner.batch_execute(&statement))
             .map_err(|error| self.job.database("writing the state", error))
     }
