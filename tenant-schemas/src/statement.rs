@@ -15,11 +15,17 @@ pub(crate) enum Control {
 
 /// What running a text may do to a session, besides what it is meant for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an effect that there is or not"
+)]
 pub(crate) struct Effects {
     /// The search path may be another afterwards.
     pub(crate) moves_path: bool,
     /// Prepared statements may be gone afterwards.
     pub(crate) drops_prepared: bool,
+    /// A statement may be prepared afterwards that was not.
+    pub(crate) prepares: bool,
     /// Settings or the role of the session may be others afterwards.
     pub(crate) changes_settings: bool,
     /// The strongest transaction control among the statements.
@@ -70,6 +76,7 @@ impl Effects {
                     effects.drops_prepared = true;
                 }
                 b'd' if starts(rest, b"deallocate") => effects.drops_prepared = true,
+                b'p' if starts(rest, b"prepare") && ends_word(rest, 7) => effects.prepares = true,
                 b'r' if starts(rest, b"reset") => effects.moves_path = true,
                 b'e' if starts(rest, b"execute") && ends_word(rest, 7) => {
                     effects.moves_path = true;
@@ -416,6 +423,13 @@ mod tests {
         }
         for sql in ["DEALLOCATE q", "SELECT 1; discard all"] {
             assert!(Effects::of(sql).drops_prepared, "{sql}");
+        }
+        for (sql, prepares) in [
+            ("prepare q AS SELECT 1", true),
+            ("DO $$ BEGIN EXECUTE 'PREPARE q AS SELECT 1'; END $$", true),
+            ("SELECT prepared, prepare_at FROM meals", false),
+        ] {
+            assert_eq!(Effects::of(sql).prepares, prepares, "{sql}");
         }
     }
 

@@ -40,7 +40,8 @@ impl Connection for TenantConnection {
         T: QueryFragment<Pg> + QueryId,
     {
         self.ensure()?;
-        self.inner.execute_returning_count(source)
+        let marked = self.plans.marked(source);
+        self.inner.execute_returning_count(&marked)
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
@@ -63,6 +64,9 @@ impl Connection for TenantConnection {
     fn set_prepared_statement_cache_size(&mut self, size: CacheSize) {
         self.cache_size = size;
         self.inner.set_prepared_statement_cache_size(size);
+        // Diesel forgets its statements, and the server does not.
+        self.cached = None;
+        self.plans.mix();
     }
 }
 
@@ -82,7 +86,8 @@ where
         Pg: QueryMetadata<T::SqlType>,
     {
         self.ensure()?;
-        <PgConnection as LoadConnection<B>>::load(&mut self.inner, source)
+        let marked = self.plans.marked(source);
+        <PgConnection as LoadConnection<B>>::load(&mut self.inner, marked)
     }
 }
 

@@ -6,6 +6,7 @@
 mod belief;
 mod copy;
 mod diesel_impl;
+mod plans;
 mod scope;
 mod send;
 mod transaction;
@@ -31,6 +32,7 @@ use crate::path::SearchPath;
 use crate::sql;
 
 use self::belief::{Belief, Beliefs, is_path};
+use self::plans::Plans;
 use self::send::Arrival;
 use self::watch::{Notes, Watch};
 
@@ -61,10 +63,13 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 /// Before a statement is sent, the path that the server has is known to be the
 /// path of the scope, or is sent first; [`SetCalls`] says when it counts as
 /// known. In a transaction it is sent with `SET LOCAL`, together with `BEGIN`.
-/// When a connection turns from one schema to another, prepared statements and
-/// the types that Diesel remembers are forgotten on both sides.
+/// Prepared statements and the types that Diesel remembers are kept apart, tenant
+/// by tenant, so that a connection that comes back to one finds its statements
+/// planned. They end in a comment, such as `/*3*/`. Those of code that borrowed the
+/// [`PgConnection`] can't be told apart: after a loan, all are forgotten when the
+/// connection turns to another tenant.
 ///
-/// Between the checkouts of two tenants everything else is forgotten as well:
+/// Between the checkouts of two tenants everything else is forgotten:
 /// temporary tables, cursors, sequence values, session locks, notifications,
 /// and, if a statement changed them, the role and the settings of the session.
 /// An instrumentation that was set stays until the connection goes back. One
@@ -142,8 +147,9 @@ pub struct TenantConnection {
     scope: Option<Scope>,
     beliefs: Beliefs,
     notes: Arc<Notes>,
-    /// The path whose plans and types the caches hold.
+    /// The path in use of those whose plans and types the caches hold.
     cached: Belief,
+    plans: Plans,
     /// The path of the checkout whose temporary tables, cursors and settings
     /// the session may hold; `None` if it may hold those of several.
     resident: Belief,
@@ -171,6 +177,7 @@ impl TenantConnection {
             beliefs: Beliefs::default(),
             notes,
             cached: None,
+            plans: Plans::default(),
             resident: None,
             generation: 0,
             cache_size: CacheSize::Unbounded,
@@ -505,8 +512,12 @@ impl TenantConnection {
         if self.notes.take_moved() {
             self.beliefs.forget();
         }
+        if self.notes.take_prepared() {
+            self.plans.mix();
+        }
         if self.notes.take_unprepared() {
             self.cached = None;
+            self.plans.mix();
         }
     }
 
@@ -652,7 +663,10 @@ impl Deref for TenantConnection {
 impl DerefMut for TenantConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         let prepared = if self.scope.is_some() {
-            self.ensure()
+            let prepared = self.ensure();
+            // What a borrower prepares has no mark.
+            self.plans.mix();
+            prepared
         } else {
             self.close_path()
         };

@@ -22,8 +22,8 @@ use crate::path::SearchPath;
 /// | each statement | 1 | 1 | 1 | 2 |
 /// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 |
 ///
-/// After a change of tenant each statement is prepared once more, which is one
-/// round trip for its first use. A session whose settings someone changed is
+/// On each connection a statement is prepared once for each tenant, which is one
+/// round trip for its first use there. A session whose settings someone changed is
 /// reset before it serves another tenant: one more.
 ///
 /// # Examples

@@ -6,7 +6,7 @@ use diesel::connection::{
     AnsiTransactionManager, CacheSize, Connection as _, SimpleConnection as _,
     TransactionDepthChange, TransactionManager as _, TransactionManagerStatus,
 };
-use diesel::pg::{GetPgMetadataCache as _, PgMetadataCache};
+use diesel::pg::GetPgMetadataCache as _;
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 
 use crate::error::{Error, Result};
@@ -30,6 +30,7 @@ pub(super) enum Arrival {
 pub(super) struct PathChanges {
     pub(super) message: String,
     turns: bool,
+    clears: bool,
     generation: u64,
 }
 
@@ -149,7 +150,8 @@ impl TenantConnection {
         } else {
             sql::set_path(path)
         };
-        if turns {
+        let clears = aged || turns && self.plans.are_mixed();
+        if clears {
             message.push_str("; ");
             message.push_str(sql::DEALLOCATE);
         }
@@ -160,6 +162,7 @@ impl TenantConnection {
         PathChanges {
             message,
             turns,
+            clears,
             generation,
         }
     }
@@ -167,13 +170,18 @@ impl TenantConnection {
     pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: &PathChanges) {
         self.beliefs.sent(path);
         self.generation = changes.generation;
-        if changes.turns {
+        if changes.clears {
             // The only public way to empty Diesel's half of the cache.
             self.inner
                 .set_prepared_statement_cache_size(CacheSize::Disabled);
             self.inner
                 .set_prepared_statement_cache_size(self.cache_size);
-            *self.inner.get_metadata_cache() = PgMetadataCache::new();
+            self.plans.clear();
+            self.cached = None;
+        }
+        if changes.turns {
+            let types = self.inner.get_metadata_cache();
+            self.plans.turn(self.cached.as_ref(), path, types);
             self.cached = Some(Arc::clone(path));
         }
     }

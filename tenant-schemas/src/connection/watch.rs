@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
+use diesel::result::Error as DieselError;
 
 use crate::statement::{Control, Effects};
 
@@ -22,6 +23,8 @@ pub(super) struct Notes {
     moved: AtomicBool,
     /// Some statement may have dropped prepared statements.
     unprepared: AtomicBool,
+    /// Some statement may have prepared another.
+    prepared: AtomicBool,
     /// Some statement may have changed settings or the role of the session.
     settings: AtomicBool,
     /// Some statement failed, and the connection with it perhaps.
@@ -43,6 +46,11 @@ impl Notes {
     /// Whether prepared statements may be gone since the last call.
     pub(super) fn take_unprepared(&self) -> bool {
         take(&self.unprepared)
+    }
+
+    /// Whether statements may have been prepared by hand since the last call.
+    pub(super) fn take_prepared(&self) -> bool {
+        take(&self.prepared)
     }
 
     /// Whether a statement failed since the last call.
@@ -112,6 +120,9 @@ impl Notes {
         if effects.drops_prepared {
             self.unprepared.store(true, Relaxed);
         }
+        if effects.prepares {
+            self.prepared.store(true, Relaxed);
+        }
         if effects.changes_settings {
             self.settings.store(true, Relaxed);
         }
@@ -168,8 +179,13 @@ impl Instrumentation for Watch {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match &event {
             InstrumentationEvent::StartQuery { query, .. } => self.notes.read(*query),
-            InstrumentationEvent::FinishQuery { error: Some(_), .. } => {
+            InstrumentationEvent::FinishQuery {
+                error: Some(error), ..
+            } => {
                 self.notes.failed.store(true, Relaxed);
+                if is_outdated(error) {
+                    self.notes.unprepared.store(true, Relaxed);
+                }
             }
             InstrumentationEvent::BeginTransaction { .. }
             | InstrumentationEvent::CommitTransaction { .. }
@@ -180,6 +196,13 @@ impl Instrumentation for Watch {
             user.on_connection_event(event);
         }
     }
+}
+
+/// Whether a statement was prepared before someone else changed a column that it returns.
+/// The next time, it is prepared anew.
+fn is_outdated(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, information)
+        if information.message() == "cached plan must not change result type")
 }
 
 /// Reads the text of one query; Diesel writes the SQL first, then the values behind a comment.

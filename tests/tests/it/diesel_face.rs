@@ -250,7 +250,7 @@ fn an_instrumentation_of_the_users_sees_their_statements_until_the_connection_go
         [
             "depth 1",
             "BEGIN",
-            "DELETE FROM \"rooms\" WHERE (\"rooms\".\"id\" = $1) -- binds: [7]",
+            "DELETE FROM \"rooms\" WHERE (\"rooms\".\"id\" = $1) /*0*/ -- binds: [7]",
             "SELECT 1",
             "COMMIT"
         ]

@@ -1,0 +1,103 @@
+//! [`Plans`]: prepared statements and types of each path, kept apart.
+//!
+//! A prepared statement has the plan of the path under which it was planned, and
+//! PostgreSQL plans it anew under another: that costs several times what running
+//! it does. It may even fail, if a column's type is another there. So each path
+//! has statements of its own, told apart by a comment at their end, and a
+//! connection that comes back to a tenant finds them planned.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+
+use diesel::pg::{Pg, PgMetadataCache};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::QueryResult;
+
+use crate::path::SearchPath;
+
+/// What a connection has prepared, path by path.
+#[derive(Default)]
+pub(super) struct Plans {
+    paths: HashMap<Arc<SearchPath>, Kept>,
+    mark: Arc<str>,
+    /// Something was prepared without a mark, or is not prepared any more.
+    mixed: bool,
+}
+
+struct Kept {
+    mark: Arc<str>,
+    /// The types that Diesel looked up under this path, while another is in use.
+    types: Option<PgMetadataCache>,
+}
+
+impl Plans {
+    /// Whether statements have to be deallocated before the path changes.
+    pub(super) fn are_mixed(&self) -> bool {
+        self.mixed
+    }
+
+    /// What was prepared can't be told apart, or relied on, any more.
+    pub(super) fn mix(&mut self) {
+        self.mixed = true;
+    }
+
+    /// Nothing is prepared any more.
+    pub(super) fn clear(&mut self) {
+        self.paths.clear();
+        self.mixed = false;
+    }
+
+    /// Takes the types of the path that was in use until now, and gives those of the next one.
+    pub(super) fn turn(
+        &mut self,
+        from: Option<&Arc<SearchPath>>,
+        to: &Arc<SearchPath>,
+        types: &mut PgMetadataCache,
+    ) {
+        let last = mem::replace(types, PgMetadataCache::new());
+        if let Some(kept) = from.and_then(|path| self.paths.get_mut(path)) {
+            kept.types = Some(last);
+        }
+        let number = self.paths.len();
+        let kept = self.paths.entry(Arc::clone(to)).or_insert_with(|| Kept {
+            mark: format!(" /*{number}*/").into(),
+            types: None,
+        });
+        if let Some(kept) = kept.types.take() {
+            *types = kept;
+        }
+        self.mark = Arc::clone(&kept.mark);
+    }
+
+    /// The statement, as it is prepared for the path in use.
+    pub(super) fn marked<T>(&self, statement: T) -> Marked<T> {
+        Marked {
+            statement,
+            mark: Arc::clone(&self.mark),
+        }
+    }
+}
+
+/// A statement with a mark at its end, which is all that Diesel tells statements apart by.
+pub(super) struct Marked<T> {
+    statement: T,
+    mark: Arc<str>,
+}
+
+impl<T: QueryFragment<Pg>> QueryFragment<Pg> for Marked<T> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.statement.walk_ast(pass.reborrow())?;
+        pass.push_sql(&self.mark);
+        Ok(())
+    }
+}
+
+impl<T> QueryId for Marked<T> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T: Query> Query for Marked<T> {
+    type SqlType = T::SqlType;
+}
