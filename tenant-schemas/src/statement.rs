@@ -56,6 +56,17 @@ impl Effects {
         effects
     }
 
+    /// What running both may do.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            moves_path: self.moves_path || other.moves_path,
+            drops_prepared: self.drops_prepared || other.drops_prepared,
+            prepares: self.prepares || other.prepares,
+            changes_settings: self.changes_settings || other.changes_settings,
+            control: self.control.max(other.control),
+        }
+    }
+
     fn by_any_word(bytes: &[u8]) -> Self {
         let mut effects = Self::default();
         let mut set = false;

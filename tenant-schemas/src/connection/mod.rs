@@ -30,6 +30,7 @@ use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::sql;
+use crate::statement::Effects;
 
 use self::belief::{Belief, Beliefs, is_path};
 use self::plans::Plans;
@@ -571,6 +572,13 @@ impl TenantConnection {
         let result = f(&mut self.inner);
         own.returned = true;
         result
+    }
+
+    /// Runs SQL in the scope that is our own but for parts of these effects.
+    pub(crate) fn batch_of(&mut self, sql: &str, foreign: Effects) -> QueryResult<()> {
+        self.ensure()?;
+        self.notes.note(foreign, false);
+        self.own(|inner| inner.batch_execute(sql))
     }
 
     /// Runs `f` once the outermost transaction is committed; now, if there is none.

@@ -113,7 +113,7 @@ impl Notes {
         }
     }
 
-    fn note(&self, effects: Effects, announced: bool) {
+    pub(super) fn note(&self, effects: Effects, announced: bool) {
         if effects.moves_path {
             self.moved.store(true, Relaxed);
         }

@@ -19,7 +19,9 @@ const SEPARATOR: &str = "\n;\n";
 pub(super) struct Message<'a> {
     text: String,
     parts: Vec<Part<'a>>,
-    /// A migration in it may have moved the search path.
+    /// What the migrations in it may do to the session.
+    effects: Effects,
+    /// The last of them may have moved the search path.
     moved: bool,
 }
 
@@ -36,6 +38,7 @@ impl<'a> Message<'a> {
         Self {
             text: sql::require_schema(schema),
             parts: Vec::new(),
+            effects: Effects::default(),
             moved: false,
         }
     }
@@ -53,6 +56,11 @@ impl<'a> Message<'a> {
         message
     }
 
+    /// What the migrations in it may do to the session; the rest is our own.
+    pub(super) fn effects(&self) -> Effects {
+        self.effects
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -67,7 +75,9 @@ impl<'a> Message<'a> {
                 self.text.push_str(SEPARATOR);
                 self.text.push_str(&sql::set_local_path(path));
             }
-            self.moved = Effects::of(&sql).moves_path;
+            let effects = Effects::of(&sql);
+            self.effects = self.effects.and(effects);
+            self.moved = effects.moves_path;
             self.text.push_str(SEPARATOR);
             let start = self.text.chars().count();
             self.text.push_str(&sql);

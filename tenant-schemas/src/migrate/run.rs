@@ -267,7 +267,7 @@ impl<'a> Run<'a> {
     }
 
     fn batch(&self, conn: &mut TenantConnection, message: &Message<'_>) -> Result<()> {
-        conn.batch_execute(message.text())
+        conn.batch_of(message.text(), message.effects())
             .map_err(|error| message.explain(&self.job.schema, error))
     }
 
