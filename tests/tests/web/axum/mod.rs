@@ -1,0 +1,1 @@
+//! Axum: the checks of every framework, and what is its own.
