@@ -158,10 +158,7 @@ impl fmt::Display for Refusal {
             Self::UnknownTenant { .. } => "there is nothing at this address",
             Self::Malformed(_) => "this request does not say for whom it is",
             Self::Suspended { .. } => "this account is suspended",
-            Self::Unavailable(error) if status_of(error) == 503 => {
-                "the service is busy, try again in a moment"
-            }
-            Self::Unavailable(_) => "something went wrong",
+            Self::Unavailable(error) => words_of(error),
         })
     }
 }
@@ -175,6 +172,14 @@ pub(super) fn status_of(error: &Error) -> u16 {
         // The database is busy or away, or the tenant is not provisioned yet.
         Error::Busy { .. } | Error::Pool(_) | Error::Connect(_) | Error::NoSuchSchema { .. } => 503,
         _ => 500,
+    }
+}
+
+/// What a stranger may know of a failure.
+pub(super) fn words_of(error: &Error) -> &'static str {
+    match status_of(error) {
+        503 => "the service is busy, try again in a moment",
+        _ => "something went wrong",
     }
 }
 
@@ -492,6 +497,17 @@ enum Read<T: TenantModel> {
     Done(Admission<T>),
     /// These are left to look up, one after the other.
     Left(Vec<Result<Answer<'static>, Malformed>>),
+}
+
+impl<T: TenantModel> Reading<T> {
+    /// The admission, if nothing is left to look up.
+    #[cfg(feature = "tower")]
+    pub(super) fn done(self) -> Result<Admission<T>, Self> {
+        match self.0 {
+            Read::Done(admission) => Ok(admission),
+            left @ Read::Left(_) => Err(Self(left)),
+        }
+    }
 }
 
 /// Whether `path` is `base`, or below it.
