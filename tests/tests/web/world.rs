@@ -70,8 +70,8 @@ impl World {
     ) -> Self {
         let db = Db::with(|builder| build(builder.app(customers()).app(hotels()).pool_size(POOL)));
         let mut public = client("public");
-        public.domain_url = "my-domain.com".to_owned();
-        tenant_schemas::Lifecycle::save(&mut public, &mut *db.tenancy.public().expect("public"))
+        "my-domain.com".clone_into(&mut public.domain_url);
+        tenant_schemas::Lifecycle::save(&mut public, &mut db.tenancy.public().expect("public"))
             .expect("the public tenant is saved");
         let [acme, globex] = db.tenants(["acme", "globex"]);
         for tenant in [&acme, &globex] {
