@@ -92,7 +92,7 @@ impl World {
         let patience = Instant::now() + Duration::from_secs(60);
         loop {
             let state = pool.state();
-            if state.idle_connections == state.connections && state.connections > 0 {
+            if state.idle_connections == state.connections {
                 break;
             }
             assert!(Instant::now() < patience, "not all came back: {state:?}");
