@@ -13,14 +13,18 @@ use quick_cache::{DefaultHashBuilder, Equivalent, UnitWeighter};
 
 use super::{Question, hostname, listen};
 use crate::changes::{Change, Watcher};
+use crate::connection::Scope;
 use crate::error::{Error, Result};
 use crate::model::TenantModel;
 use crate::name::{SchemaName, SchemaNamePolicy};
 use crate::provision::Lifecycle as _;
-use crate::tenancy::Tenancy;
+use crate::tenancy::{Tenancy, checkout};
 
 /// How long a request waits for another one that asks the database for the same tenant.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Making a connection takes a while.
+const MIN_WAIT: Duration = Duration::from_millis(100);
 
 /// More names than this are not kept: 16 MB.
 pub(super) const MAX_NAMES: usize = 1_000_000;
@@ -199,7 +203,23 @@ impl<T: TenantModel> Directory<T> {
         match self.0.remembered(asked) {
             Remembered::Tenant(tenant) => Ok(Some(tenant)),
             Remembered::Nobody => Ok(None),
-            Remembered::Nothing => self.0.ask_once(asked),
+            Remembered::Nothing => self.0.ask_once(asked, None),
+        }
+    }
+
+    /// As [`find`](Self::find), waiting no longer than until `deadline` for those who ask the same,
+    /// and for a connection.
+    #[cfg(feature = "web")]
+    pub(crate) fn find_until(
+        &self,
+        question: &Question<'_>,
+        deadline: Instant,
+    ) -> Result<Option<Arc<T>>> {
+        let asked = self.0.asked(question);
+        match self.0.remembered(asked) {
+            Remembered::Tenant(tenant) => Ok(Some(tenant)),
+            Remembered::Nobody => Ok(None),
+            Remembered::Nothing => self.0.ask_once(asked, Some(deadline)),
         }
     }
 
@@ -410,13 +430,14 @@ impl<T: TenantModel> Inner<T> {
     }
 
     /// Asks the database, or waits for someone who does.
-    fn ask_once(&self, asked: Asked<'_>) -> Result<Option<Arc<T>>> {
+    fn ask_once(&self, asked: Asked<'_>, deadline: Option<Instant>) -> Result<Option<Arc<T>>> {
         let key = Key::from(&asked);
+        let patience = left(deadline).map_or(PATIENCE, |left| left.min(PATIENCE));
         for _ in 0..2 {
             if self.listens && !self.is_vouched_for(Instant::now()) {
                 break; // what the other one finds may be older than what we are to find
             }
-            match self.known.get_value_or_guard(&key, Some(PATIENCE)) {
+            match self.known.get_value_or_guard(&key, Some(patience)) {
                 GuardResult::Value(entry) if entry.since.elapsed() < self.time_to_live => {
                     return Ok(Some(entry.tenant));
                 }
@@ -432,7 +453,7 @@ impl<T: TenantModel> Inner<T> {
                     }
                     let epoch = self.read().epoch;
                     let since = Instant::now();
-                    let found = self.ask(asked)?;
+                    let found = self.ask(asked, deadline)?;
                     let state = self.read();
                     if state.epoch == epoch && (!self.listens || self.is_vouched_for(since)) {
                         match &found {
@@ -449,7 +470,7 @@ impl<T: TenantModel> Inner<T> {
                 GuardResult::Timeout => break,
             }
         }
-        self.ask(asked)
+        self.ask(asked, deadline)
     }
 
     fn remembered_absent(&self, asked: Asked<'_>) -> Remembered<Arc<T>> {
@@ -459,9 +480,11 @@ impl<T: TenantModel> Inner<T> {
         }
     }
 
-    fn ask(&self, asked: Asked<'_>) -> Result<Option<Arc<T>>> {
+    fn ask(&self, asked: Asked<'_>, deadline: Option<Instant>) -> Result<Option<Arc<T>>> {
         self.counts.queries.fetch_add(1, Ordering::Relaxed);
-        let mut conn = self.tenancy.public()?;
+        let registry = self.tenancy.registry();
+        let public = Scope::new(registry.policy.path(registry.public()));
+        let mut conn = checkout(self.tenancy.pool(), &public, left(deadline))?;
         let found = match asked.by {
             By::Schema => {
                 // What can't be a name is nobody's; the server is not asked.
@@ -542,6 +565,14 @@ impl<T: TenantModel> Watcher for Inner<T> {
         });
         self.absent.clear();
     }
+}
+
+/// The time until `deadline`; a little more, so that a pool that has to make a connection can.
+fn left(deadline: Option<Instant>) -> Option<Duration> {
+    deadline.map(|deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        left.max(MIN_WAIT)
+    })
 }
 
 /// What the listener has to read before the directory can be believed.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -464,6 +464,7 @@ impl<T: TenantModel> Site<T> {
     /// Asks the database, on a thread that may block; not more than a few at a time.
     async fn look_up(&self, question: &Question<'_>) -> Result<Option<Arc<T>>> {
         let wait = self.0.wait;
+        let deadline = Instant::now() + wait;
         let lookups = Arc::clone(&self.0.lookups);
         let Ok(Ok(permit)) = timeout(wait, lookups.acquire_owned()).await else {
             return Err(Error::Busy { waited: wait });
@@ -472,7 +473,7 @@ impl<T: TenantModel> Site<T> {
         let question = question.clone().into_owned();
         let asked = spawn_blocking(move || {
             // Someone may have asked while we waited; the directory knows.
-            let found = directory.find(&question);
+            let found = directory.find_until(&question, deadline);
             drop(permit);
             found
         });
