@@ -9,16 +9,86 @@
 //! - `Tenant`, the row of the request's tenant;
 //! - [`TenantDb`], which lends a connection in the tenant's scope to a closure, on
 //!   a thread that may block;
-//! - [`PublicDb`], the same for what all tenants share.
+//! - [`PublicDb`], the same for what all tenants share;
+//! - [`Visit`], whose the request is.
 //!
 //! They are values, and there is nothing else: no task, thread or connection
 //! *has* a tenant. When a request is over, times out, panics, or its client goes
 //! away, nothing has to be reset. A task or a body that outlives its request
 //! takes a clone of its [`TenantDb`] along, and stays in that tenant.
 //!
+//! With axum (the modules of the frameworks have the same for theirs):
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+//! # use doctest::*; one_server();
+//! # let tests = tests()?;
+//! # let tenancy = tests.tenancy();
+//! # let acme = client(tenancy, "acme")?;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! use axum::{Router, extract::Path, http::StatusCode, routing::{get, post}};
+//! use tenant_schemas::resolve::{Host, PathPrefix};
+//! use tenant_schemas::web::{PublicDb, Site, Tenant, TenantDb, Unknown};
+//! use tenant_schemas::{Error, Result};
+//!
+//! async fn rooms_of(hotel: Tenant<Client>, db: TenantDb) -> Result<String> {
+//!     let rooms: Vec<String> = db
+//!         .run(|conn| rooms::table.select(rooms::name).load(conn).map_err(Error::from))
+//!         .await?;
+//!     Ok(format!("{}: {}", hotel.schema_name, rooms.join(", ")))
+//! }
+//!
+//! async fn add_room(db: TenantDb, Path((id, name)): Path<(i32, String)>) -> Result<StatusCode> {
+//!     db.transaction(move |conn| {
+//!         let room = (rooms::id.eq(id), rooms::name.eq(name));
+//!         diesel::insert_into(rooms::table).values(room).execute(conn)
+//!     })
+//!     .await
+//!     .map_err(Error::from)?;
+//!     Ok(StatusCode::CREATED)
+//! }
+//!
+//! async fn hotels(db: PublicDb) -> Result<String> {
+//!     let hotels: i64 = db.run(|conn| clients::table.count().get_result(conn)).await?;
+//!     Ok(format!("{hotels} hotels"))
+//! }
+//!
+//! let site = Site::builder(tenancy)
+//!     .resolver(PathPrefix::after("/t")) // my-domain.com/t/acme/rooms
+//!     .resolver(Host::new())             // acme.my-domain.com/rooms
+//!     .unknown(Unknown::Public)          // my-domain.com/hotels
+//!     .build();
+//! let app = site.routes(
+//!     Router::new().route("/hotels", get(hotels)),
+//!     Router::new().route("/rooms", get(rooms_of)).route("/rooms/{id}/{name}", post(add_room)),
+//! );
+//! // axum::serve(listener, app).await?;
+//!
+//! # runtime.block_on(async {
+//! # use tower::ServiceExt;
+//! # let ask = async |request: http::request::Builder| {
+//! #     let request = request.body(axum::body::Body::empty()).expect("a request");
+//! #     let response = app.clone().oneshot(request).await.expect("a response");
+//! #     let status = response.status().as_u16();
+//! #     let body = axum::body::to_bytes(response.into_body(), 1_000).await.expect("a body");
+//! #     (status, String::from_utf8(body.to_vec()).expect("text"))
+//! # };
+//! # let get = |host: &str, path: &str| ask(http::Request::get(path).header("host", host));
+//! # let post = |host: &str, path: &str| ask(http::Request::post(path).header("host", host));
+//! assert_eq!(post("acme.my-domain.com", "/rooms/1/Blue").await.0, 201);
+//! assert_eq!(get("acme.my-domain.com:8000", "/rooms").await.1, "acme: Blue");
+//! assert_eq!(get("my-domain.com", "/t/acme/rooms").await.1, "acme: Blue");
+//! assert_eq!(get("my-domain.com", "/hotels").await.1, "1 hotels");
+//! assert_eq!(get("my-domain.com", "/t/nobody/rooms").await.0, 404);
+//! # });
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Statements of a request
 //!
-//! For a tenant that the [`Directory`] remembers:
+//! For a tenant that the [`Directory`](crate::resolve::Directory) remembers:
 //!
 //! | [`SetCalls`](crate::SetCalls) | to find the tenant | for each `run` | for each statement in it |
 //! |---|---|---|---|
@@ -27,8 +97,10 @@
 //! | `WhenChanged`, another tenant | 0 | 1 | 1 |
 //! | `EveryStatement` | 0 | 1 | 2 |
 //!
-//! A handler that never asks for a connection takes none, and sends none. A
-//! tenant that is not remembered costs 2 more, once for all requests.
+//! A statement that the connection ran for another tenant last is prepared once more,
+//! which is one message. A handler that never asks for a connection takes none, and
+//! sends none; so does a request for nobody. A tenant that is not remembered costs a
+//! checkout of the public schema and a query for its row, once for all requests.
 //!
 //! # When all connections are in use
 //!

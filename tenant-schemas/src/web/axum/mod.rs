@@ -1,6 +1,6 @@
 //! Tenants in front of axum's routes (feature `axum`).
 //!
-//! [`Site::routes`] puts a site in front of two routers, one for what all tenants
+//! [`Site::routes`](super::Site::routes) puts a site in front of two routers, one for what all tenants
 //! share and one for tenants. Handlers take as arguments:
 //!
 //! - [`Tenant`](super::Tenant)`<Client>`, the row of the request's tenant;

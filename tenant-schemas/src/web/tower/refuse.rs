@@ -25,7 +25,6 @@ where
 /// Answers with the refusal's status and what it displays as, and `Retry-After` where
 /// trying again can help.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct PlainText;
 
 impl<B: From<String>> Refuse<B> for PlainText {
