@@ -81,8 +81,8 @@ fn c79_a_time_out_leaves_the_pool_clean() {
         let mut gate = Gate::closed(&world);
         let held: Vec<_> = (0..POOL).map(|_| ask(&served, "acme", "/hold")).collect();
         gate.waiting(POOL);
-        // One more waits for a connection, and would have got one at last.
-        assert_eq!(served.get("acme.my-domain.com", "/hold").status, 408);
+        // One more waits for a connection, and would have got one at last: it never begins.
+        assert_eq!(served.get("acme.my-domain.com", "/add").status, 408);
         for mut stream in held {
             let mut answer = String::new();
             std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
@@ -92,6 +92,9 @@ fn c79_a_time_out_leaves_the_pool_clean() {
         gate.waiting(POOL);
         gate.open();
         world.pool_is_clean();
+        served
+            .get("acme.my-domain.com", "/rooms")
+            .is(200, "acme's own");
         served
             .get("globex.my-domain.com", "/rooms")
             .is(200, "globex's own");
@@ -164,6 +167,14 @@ fn a_site_stands_in_front_of_any_service() {
             ask("/a").await,
             (404, "there is nothing at this address".to_owned())
         );
+        // No server has taken the body away from the answer to HEAD.
+        let head = Request::head("/a")
+            .header(HOST, "my-domain.com")
+            .body(Empty::new());
+        let answer = service.clone().oneshot(head.expect("a request")).await;
+        let answer = answer.expect("a response");
+        assert_eq!(answer.headers()["content-length"], "32");
+        assert_eq!(hyper::body::Body::size_hint(answer.body()).exact(), Some(0));
     });
 }
 
