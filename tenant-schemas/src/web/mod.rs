@@ -97,8 +97,8 @@
 //! | `WhenChanged`, another tenant | 0 | 1 | 1 |
 //! | `EveryStatement` | 0 | 1 | 2 |
 //!
-//! A statement that the connection ran for another tenant last is prepared once more,
-//! which is one message. A handler that never asks for a connection takes none, and
+//! A statement that the connection never ran for the tenant is prepared first, which
+//! is one message. A handler that never asks for a connection takes none, and
 //! sends none; so does a request for nobody. A tenant that is not remembered costs a
 //! checkout of the public schema and a query for its row, once for all requests.
 //!
