@@ -1,27 +1,19 @@
 //! `migrate_schemas`: brings the public schema and the tenants up to date.
 
-use std::sync::Arc;
-
 use clap::Parser;
-use serde_json::{Value, json};
 
-use crate::Error;
-use crate::error::Result as LibResult;
-use crate::migrate::{Executor, Migrate, Migrated, Parallel, Sequential};
+use crate::migrate::Migrate;
 use crate::model::TenantModel;
-use crate::report::Report;
-use crate::script::MigrationId;
 
 use super::context::Context;
-use super::fleet::{self, parse_jobs};
-use super::interrupt;
-use super::outcome::{Done, Exit, Failure};
+use super::fleet::parse_jobs;
+use super::outcome::{Done, Failure};
 use super::output::{Format, Output};
-use super::progress::Progress;
+use super::report::{conclude, write};
 use super::show_migrations;
-use super::table::{Table, count};
 use super::targets::Targets;
 use super::ui::Ui;
+use super::watch::watch;
 
 /// Brings the public schema and the tenants up to date
 ///
@@ -142,161 +134,6 @@ pub(super) fn watch_and_report<T: TenantModel>(
     let report = watch(migrate, jobs, ui)?;
     write(std::slice::from_ref(&report), format, ui)?;
     Ok(conclude(&report, ui))
-}
-
-/// Runs with progress, and stops between two tenants if interrupted.
-pub(super) fn watch<T: TenantModel>(
-    migrate: Migrate<'_, T>,
-    jobs: usize,
-    ui: Ui,
-) -> LibResult<Report<Migrated>> {
-    let _mode = interrupt::work();
-    let progress = Arc::new(Progress::new(ui, 0));
-    let most = migrate.most_jobs();
-    let walker = Interruptible {
-        jobs: jobs.min(most),
-        progress: Arc::clone(&progress),
-    };
-    let shown = Arc::clone(&progress);
-    let report = migrate
-        .executor(walker)
-        .observer(move |schema, result| match result {
-            None => shown.start(schema.as_str()),
-            Some(Ok(done)) => {
-                shown.finish(schema.as_str(), summary(done).as_deref());
-                for id in &done.changed {
-                    shown.warn(&format!(
-                        "{schema}: migration {id} was applied with another text than it has now"
-                    ));
-                }
-                for failure in &done.listener_failures {
-                    shown.warn(&failure.to_string());
-                }
-            }
-            Some(Err(error)) => shown.fail(schema.as_str(), error),
-        })
-        .run();
-    progress.end();
-    report
-}
-
-/// Walks the fleet until it is interrupted.
-#[derive(Debug)]
-struct Interruptible {
-    jobs: usize,
-    progress: Arc<Progress>,
-}
-
-impl Executor for Interruptible {
-    fn execute(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
-        self.progress.grow(jobs);
-        let job = |number| {
-            if !interrupt::pressed() {
-                job(number);
-            }
-        };
-        if self.jobs == 1 {
-            Sequential.execute(jobs, &job);
-        } else {
-            Parallel::new(self.jobs).execute(jobs, &job);
-        }
-    }
-}
-
-/// What was done in a schema, in a few words.
-fn summary(done: &Migrated) -> Option<String> {
-    let part = |verb: &str, ids: &[MigrationId]| match ids {
-        [] => None,
-        [one] => Some(format!("{verb} {one}")),
-        many => Some(format!("{verb} {} migrations", many.len())),
-    };
-    let parts: Vec<String> = [
-        part("reverted", &done.reverted),
-        part("applied", &done.applied),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
-}
-
-/// How a schema came out of a run, in a word.
-fn outcome(result: &LibResult<Migrated>) -> &'static str {
-    match result {
-        Ok(done) if done.is_unchanged() => "unchanged",
-        Ok(_) => "migrated",
-        Err(Error::Skipped { .. }) => "left",
-        Err(_) => "failed",
-    }
-}
-
-/// Writes the reports as one: for people what changed, for programs every schema.
-pub(super) fn write(reports: &[Report<Migrated>], format: Format, ui: Ui) -> Result<(), Failure> {
-    let outcomes = || reports.iter().flat_map(Report::outcomes);
-    let mut table = Table::new(["schema", "outcome", "migrations"]);
-    for one in outcomes() {
-        let word = outcome(&one.result);
-        let migrations = match &one.result {
-            Ok(done) => {
-                let reverted = done.reverted.iter().map(|id| format!("-{id}"));
-                let applied = done.applied.iter().map(|id| format!("+{id}"));
-                reverted.chain(applied).collect::<Vec<_>>().join(" ")
-            }
-            Err(_) => String::new(),
-        };
-        let wanted =
-            format != Format::Table || ui.wants(2) || !matches!(word, "unchanged" | "left");
-        if wanted {
-            table.row([one.schema.as_str(), word, &migrations]);
-        }
-    }
-    format.write(&table, || {
-        outcomes()
-            .map(|one| {
-                let none = Migrated::default();
-                let done = one.result.as_ref().unwrap_or(&none);
-                let error = one
-                    .result
-                    .as_ref()
-                    .err()
-                    .map(|error| crate::error::chain(error));
-                json!({
-                    "schema": one.schema.as_str(),
-                    "outcome": outcome(&one.result),
-                    "applied": ids(&done.applied),
-                    "reverted": ids(&done.reverted),
-                    "error": error,
-                })
-            })
-            .collect()
-    })
-}
-
-pub(super) fn ids(ids: &[MigrationId]) -> Value {
-    ids.iter().map(id).collect()
-}
-
-pub(super) fn id(id: &MigrationId) -> Value {
-    json!({"app": id.app, "version": id.version, "name": id.name})
-}
-
-/// Says how many schemas changed, what is left, and how the command ends.
-pub(super) fn conclude(report: &Report<Migrated>, ui: Ui) -> Exit {
-    let of = |word: &str| {
-        report
-            .outcomes()
-            .iter()
-            .filter(|one| outcome(&one.result) == word)
-            .map(|one| one.schema.as_str())
-            .collect::<Vec<_>>()
-    };
-    let migrated = of("migrated").len();
-    let unchanged = of("unchanged").len();
-    ui.note(&format!(
-        "{} migrated, {unchanged} had nothing to do",
-        count(migrated, "schema")
-    ));
-    fleet::conclude(report.len(), of("failed").len(), &of("left"))
 }
 
 impl Args {

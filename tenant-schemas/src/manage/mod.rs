@@ -82,6 +82,7 @@ mod progress;
 mod prompt;
 mod psql;
 mod rename_schema;
+mod report;
 mod show_migrations;
 mod status;
 mod superuser;
@@ -90,6 +91,7 @@ mod table;
 mod targets;
 mod tenant_command;
 mod ui;
+mod watch;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::migrate::{ListedSchema, Migrate, Pending, PlannedSchema};
 use crate::model::TenantModel;
 
-use super::migrate_schemas::id;
 use super::outcome::{Done, Exit};
 use super::output::{self, Format};
+use super::report::id;
 use super::table::{Table, count};
 use super::ui::{self, Ui};
 

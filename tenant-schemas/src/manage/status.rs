@@ -13,9 +13,9 @@ use crate::status::{SchemaStatus, Status, StatusGroup};
 
 use super::context::Context;
 use super::fleet::shortened;
-use super::migrate_schemas::ids;
 use super::outcome::{Done, Exit};
 use super::output::{self, Format, Output};
+use super::report::ids;
 use super::table::{Table, count};
 
 /// Shows how far the fleet is migrated

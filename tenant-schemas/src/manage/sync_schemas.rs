@@ -10,12 +10,14 @@ use crate::report::Report;
 use super::context::Context;
 use super::create_missing_schemas::create_missing;
 use super::fleet::Walk;
-use super::migrate_schemas::{conclude, narrow, watch, write};
+use super::migrate_schemas::narrow;
 use super::outcome::{Done, Exit, Failure};
 use super::output::Output;
+use super::report::{conclude, write};
 use super::table::count;
 use super::targets::Targets;
 use super::ui;
+use super::watch::watch;
 
 /// Makes the schemas and the apps that are not there yet
 ///
