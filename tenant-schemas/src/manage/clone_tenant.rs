@@ -12,6 +12,7 @@ use super::context::Context;
 use super::entry::Entry;
 use super::fields::tenant_table;
 use super::form;
+use super::options;
 use super::outcome::{Done, Exit, Failure};
 use super::table::count;
 use super::targets;
@@ -59,7 +60,7 @@ pub(super) fn entry<T: TenantModel>() -> Entry<T> {
                 .action(ArgAction::SetTrue)
                 .help("Run what is pending in the source in the copy; without it that is an error"),
         );
-    Entry::new(NAME, form::arguments::<T>(clap, is_own), run)
+    Entry::new(NAME, options::arguments::<T>(clap, is_own), run)
 }
 
 /// Whether a field tells tenants apart, so that no two can have the same.
@@ -121,7 +122,7 @@ fn texts<T: TenantModel>(schema: &str, context: &Context<T>) -> Result<form::Tex
     let own = rows
         .iter()
         .find(|row| value(row, tenants.schema_name).as_deref() == Some(schema));
-    Ok(form::fields::<T>()
+    Ok(options::fields::<T>()
         .filter(|field| !is_own(field))
         .filter_map(|field| {
             let text = own.and_then(|row| value(row, field.column));

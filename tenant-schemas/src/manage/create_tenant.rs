@@ -10,6 +10,7 @@ use crate::provision::{Lifecycle as _, SaveOptions};
 use super::context::Context;
 use super::entry::Entry;
 use super::form;
+use super::options;
 use super::outcome::{Done, Exit, Failure};
 use super::superuser::Credentials;
 use super::table::count;
@@ -34,7 +35,7 @@ fn clap<T: TenantModel>() -> clap::Command {
              The options under `Tenant` are the fields of the model. On a terminal, those that are not \
              given are asked for, with their defaults; elsewhere those without a default have to be given.",
         );
-    let clap = form::arguments::<T>(clap, Field::required)
+    let clap = options::arguments::<T>(clap, Field::required)
         .arg(
             Arg::new(ADOPT)
                 .long(ADOPT)

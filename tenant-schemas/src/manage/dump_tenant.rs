@@ -14,6 +14,7 @@ use crate::model::{Field, TenantModel};
 use super::context::Context;
 use super::entry::Entry;
 use super::form;
+use super::options;
 use super::outcome::{Done, Exit, Failure};
 use super::table::count;
 use super::targets;
@@ -157,7 +158,11 @@ pub(super) fn restore_entry<T: TenantModel>() -> Entry<T> {
                 .action(ArgAction::SetTrue)
                 .help("Run what is pending in the dump; without it that is an error"),
         );
-    Entry::new(NAME, form::arguments::<T>(clap, Field::required), restore)
+    Entry::new(
+        NAME,
+        options::arguments::<T>(clap, Field::required),
+        restore,
+    )
 }
 
 fn restore<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {

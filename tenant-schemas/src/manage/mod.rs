@@ -76,6 +76,7 @@ mod host;
 mod interrupt;
 mod list_tenants;
 mod migrate_schemas;
+mod options;
 mod outcome;
 mod output;
 mod progress;

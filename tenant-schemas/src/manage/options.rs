@@ -1,0 +1,128 @@
+//! An option for each field of the user's model.
+
+use clap::{Arg, ArgAction};
+
+use crate::model::{Field, TenantModel};
+
+use super::entry::GLOBAL;
+use super::host::host;
+use super::superuser::Credentials;
+
+pub(super) const DOMAIN: &str = "domain";
+pub(super) const NOINPUT: &str = "noinput";
+
+/// Options of the commands that make tenants; a field of such a name gets another option.
+const TAKEN: [&str; 11] = [
+    DOMAIN,
+    NOINPUT,
+    "no-input",
+    "adopt",
+    "superuser",
+    "from",
+    "clone-from",
+    "data",
+    "migrate",
+    "file",
+    "schema",
+];
+
+/// A command with an option for each field, for domains, and to be left in peace.
+///
+/// `required` says whether a field has to be given.
+pub(super) fn arguments<T: TenantModel>(
+    mut clap: clap::Command,
+    required: impl Fn(&Field) -> bool,
+) -> clap::Command {
+    for field in fields::<T>() {
+        clap = clap.arg(arg(field, required(field)));
+    }
+    if T::domains().is_some() {
+        clap = clap.arg(
+            Arg::new(DOMAIN)
+                .long(DOMAIN)
+                .value_name("DOMAIN")
+                .action(ArgAction::Append)
+                .value_parser(host)
+                .help_heading("Tenant")
+                .help("A domain of the tenant; given repeatedly, the first is the primary one"),
+        );
+    }
+    clap.arg(
+        Arg::new(NOINPUT)
+            .long(NOINPUT)
+            .alias("no-input")
+            .action(ArgAction::SetTrue)
+            .help("Ask nothing, take the defaults"),
+    )
+}
+
+/// The fields that can be given, in the order of the struct.
+pub(super) fn fields<T: TenantModel>() -> impl Iterator<Item = &'static Field> {
+    T::fields().iter().filter(|field| field.can_be_set())
+}
+
+/// The option of a field: its name, unless that is taken.
+pub(super) fn option(field: &Field) -> String {
+    let name = field.name.trim_start_matches("r#");
+    let plain = name.replace('_', "-");
+    let taken = [&GLOBAL[..], &TAKEN, &Credentials::OPTIONS].concat();
+    if taken.contains(&plain.as_str()) {
+        format!("tenant-{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// An identifier that no option of the command itself has.
+pub(super) fn id(field: &Field) -> String {
+    format!("field {}", field.name)
+}
+
+fn arg(field: &'static Field, required: bool) -> Arg {
+    let mut help: String = field.help.trim().trim_end_matches('.').replace('\n', " ");
+    let mut say = |text: &str| {
+        if !help.is_empty() {
+            help.push(' ');
+        }
+        help.push_str(text);
+    };
+    if required {
+        say("[required]");
+    } else if let Some(default) = field.default_text() {
+        say(&format!("[default: {default}]"));
+    } else {
+        say("[optional]");
+    }
+    let arg = Arg::new(id(field))
+        .long(option(field))
+        .value_name(value_name(field))
+        .help_heading("Tenant")
+        .help(help);
+    if is_bool(field) {
+        arg.num_args(0..=1).default_missing_value("true")
+    } else {
+        // A number can be negative, and a name begin with a hyphen.
+        arg.allow_hyphen_values(true)
+    }
+}
+
+fn is_bool(field: &Field) -> bool {
+    field.type_name.replace(' ', "") == "bool"
+}
+
+/// The field's type, without what people do not need to know.
+pub(super) fn value_name(field: &Field) -> String {
+    let plain = field.type_name.replace(' ', "");
+    let inner = plain
+        .strip_prefix("Option<")
+        .and_then(|rest| rest.strip_suffix('>'))
+        .unwrap_or(&plain);
+    let last = inner.rsplit("::").next().unwrap_or(inner);
+    match last {
+        "String" => "TEXT".to_owned(),
+        "bool" => "true|false".to_owned(),
+        "NaiveDate" => "YYYY-MM-DD".to_owned(),
+        "SchemaName" => "NAME".to_owned(),
+        other => other.to_uppercase(),
+    }
+}
