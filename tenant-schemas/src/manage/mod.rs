@@ -57,6 +57,7 @@
 //! work was interrupted and some is left.
 
 mod all_tenants_command;
+mod app;
 mod clone_tenant;
 mod command;
 mod context;
