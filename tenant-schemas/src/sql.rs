@@ -5,6 +5,8 @@
 //! names its schema and works under any search path.
 
 #[cfg(feature = "manage")]
+pub(crate) mod fixtures;
+#[cfg(feature = "manage")]
 pub(crate) mod manage;
 
 use diesel::connection::SimpleConnection as _;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::connection::TenantConnection;
 use crate::error::{BoxError, Error};
 use crate::name::SchemaName;
-use crate::sql::manage::{self as sql, OwnTable};
+use crate::sql::fixtures::{self as sql, OwnTable};
 
 use super::command::TenantCommand;
 
