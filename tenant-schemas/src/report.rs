@@ -60,6 +60,12 @@ impl<T> Report<T> {
         &self.outcomes
     }
 
+    /// Every outcome, for those who keep them.
+    #[cfg(feature = "manage")]
+    pub(crate) fn into_outcomes(self) -> Vec<Outcome<T>> {
+        self.outcomes
+    }
+
     /// How many schemas the run had.
     #[must_use]
     pub fn len(&self) -> usize {

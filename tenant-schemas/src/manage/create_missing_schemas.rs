@@ -9,7 +9,9 @@ use crate::provision::Lifecycle as _;
 
 use super::context::Context;
 use super::fleet::{self, Walk};
-use super::outcome::{Done, Exit};
+use super::outcome::{Done, Exit, Failure};
+use super::output::Output;
+use super::report::{Line, Outcome, conclude, write};
 use super::table::count;
 use super::targets::{Target, Targets};
 
@@ -22,6 +24,8 @@ pub(super) struct Args {
     targets: Targets,
     #[command(flatten)]
     walk: Walk,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
@@ -29,27 +33,30 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let chosen = args.targets.choose(tenancy, false)?;
     let mut missing = tenancy.migrate().tenants().check()?.missing;
     missing.retain(|schema| chosen.iter().any(|target| target.schema == *schema));
+    let lines = create_missing(&missing, &args.walk, context)?;
+    write(&lines, args.output.format, context.ui)?;
     if missing.is_empty() {
         context.ui.note("No schema is missing.");
+        return Ok(Exit::Done);
     }
-    create_missing(&missing, &args.walk, context)
+    Ok(conclude(&lines, Outcome::Created, context.ui))
 }
 
-/// Creates these tenants' schemas.
+/// Creates these tenants' schemas, and says what became of each.
 pub(super) fn create_missing<T: TenantModel>(
     missing: &[SchemaName],
     walk: &Walk,
     context: &Context<T>,
-) -> Done {
+) -> Result<Vec<Line>, Failure> {
     if missing.is_empty() {
-        return Ok(Exit::Done);
+        return Ok(Vec::new());
     }
     let tenancy = context.tenancy()?;
     let mut targets = super::targets::tenants(tenancy)?;
     targets.retain(|target| missing.contains(&target.schema));
     let walked = fleet::walk(context, &targets, walk, |target: &Target<T>, progress| {
         let Some(tenant) = &target.tenant else {
-            return Ok(((), None));
+            return Ok((None, None));
         };
         match tenant.provision(&mut *tenancy.public()?) {
             Ok(saved) => {
@@ -57,19 +64,13 @@ pub(super) fn create_missing<T: TenantModel>(
                     progress.warn(&failure.to_string());
                 }
                 let applied = count(saved.applied.len(), "migration");
-                Ok(((), Some(format!("created, {applied}"))))
+                Ok((Some(saved), Some(format!("created, {applied}"))))
             }
             // Someone else was faster.
-            Err(Error::SchemaExists { .. }) => Ok(((), None)),
+            Err(Error::SchemaExists { .. }) => Ok((None, None)),
             Err(error) => Err(error.into()),
         }
     })?;
-    let done = walked
-        .outcomes
-        .iter()
-        .filter(|(_, result)| matches!(result, Some(Ok(()))));
-    context
-        .ui
-        .note(&format!("{} created", count(done.count(), "schema")));
-    Ok(walked.conclude())
+    let line = |(schema, result)| Line::created(schema, result);
+    Ok(walked.outcomes.into_iter().map(line).collect())
 }

@@ -8,11 +8,10 @@ use crate::model::TenantModel;
 use super::context::Context;
 use super::fleet::parse_jobs;
 use super::outcome::{Done, Failure};
-use super::output::{Format, Output};
-use super::report::{conclude, write};
+use super::output::Output;
+use super::report::{Line, Outcome, conclude, lines, write};
 use super::show_migrations;
 use super::targets::Targets;
-use super::ui::Ui;
 use super::watch::watch;
 
 /// Brings the public schema and the tenants up to date
@@ -121,19 +120,9 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         .atomic(args.atomic)
         .fail_fast(args.fail_fast);
     let migrate = if args.adopt { migrate.adopt() } else { migrate };
-    watch_and_report(migrate, jobs, format, context.ui)
-}
-
-/// Runs under the eyes of the user, and writes the report.
-pub(super) fn watch_and_report<T: TenantModel>(
-    migrate: Migrate<'_, T>,
-    jobs: usize,
-    format: Format,
-    ui: Ui,
-) -> Done {
-    let report = watch(migrate, jobs, ui)?;
-    write(std::slice::from_ref(&report), format, ui)?;
-    Ok(conclude(&report, ui))
+    let lines: Vec<Line> = lines(watch(migrate, jobs, context.ui)?).collect();
+    write(&lines, format, context.ui)?;
+    Ok(conclude(&lines, Outcome::Migrated, context.ui))
 }
 
 impl Args {

@@ -1,9 +1,13 @@
 //! What became of each schema in a migration run, for people and for programs.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{BoxError, Error, chain};
 use crate::migrate::Migrated;
+use crate::name::SchemaName;
+use crate::provision::Saved;
 use crate::report::Report;
 use crate::script::MigrationId;
 
@@ -13,56 +17,129 @@ use super::output::Format;
 use super::table::{Table, count};
 use super::ui::Ui;
 
-/// How a schema came out of a run, in a word.
-fn outcome(result: &Result<Migrated>) -> &'static str {
-    match result {
-        Ok(done) if done.is_unchanged() => "unchanged",
-        Ok(_) => "migrated",
-        Err(Error::Skipped { .. }) => "left",
-        Err(_) => "failed",
+/// What became of a schema; of several, the last one is what counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    Unchanged,
+    Migrated,
+    Created,
+    /// It was not begun.
+    Left,
+    Failed,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Migrated => "migrated",
+            Self::Created => "created",
+            Self::Left => "left",
+            Self::Failed => "failed",
+        }
     }
 }
 
-/// Writes the reports as one: for people what changed, for programs every schema.
-pub(super) fn write(
-    reports: &[Report<Migrated>],
-    format: Format,
-    ui: Ui,
-) -> std::result::Result<(), Failure> {
-    let outcomes = || reports.iter().flat_map(Report::outcomes);
-    let mut table = Table::new(["schema", "outcome", "migrations"]);
-    for one in outcomes() {
-        let word = outcome(&one.result);
-        let migrations = match &one.result {
-            Ok(done) => {
-                let reverted = done.reverted.iter().map(|id| format!("-{id}"));
-                let applied = done.applied.iter().map(|id| format!("+{id}"));
-                reverted.chain(applied).collect::<Vec<_>>().join(" ")
-            }
-            Err(_) => String::new(),
+/// What became of one schema in one run.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) schema: SchemaName,
+    pub(super) outcome: Outcome,
+    applied: Vec<MigrationId>,
+    reverted: Vec<MigrationId>,
+    error: Option<String>,
+}
+
+impl Line {
+    fn new(schema: SchemaName, outcome: Outcome) -> Self {
+        Self {
+            schema,
+            outcome,
+            applied: Vec::new(),
+            reverted: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// A schema that was not begun.
+    pub(super) fn left(schema: SchemaName) -> Self {
+        let error = Error::Skipped {
+            schema: schema.clone(),
         };
-        let wanted =
-            format != Format::Table || ui.wants(2) || !matches!(word, "unchanged" | "left");
-        if wanted {
-            table.row([one.schema.as_str(), word, &migrations]);
+        Self {
+            error: Some(error.to_string()),
+            ..Self::new(schema, Outcome::Left)
+        }
+    }
+
+    /// A schema that was to be created; somebody else may have been faster.
+    pub(super) fn created(
+        schema: SchemaName,
+        result: Option<Result<Option<Saved>, BoxError>>,
+    ) -> Self {
+        match result {
+            None => Self::left(schema),
+            Some(Ok(None)) => Self::new(schema, Outcome::Unchanged),
+            Some(Ok(Some(saved))) => Self {
+                applied: saved.applied,
+                ..Self::new(schema, Outcome::Created)
+            },
+            Some(Err(error)) => Self {
+                error: Some(chain(&*error)),
+                ..Self::new(schema, Outcome::Failed)
+            },
+        }
+    }
+}
+
+/// A line for each schema of a run.
+pub(super) fn lines(report: Report<Migrated>) -> impl Iterator<Item = Line> {
+    report
+        .into_outcomes()
+        .into_iter()
+        .map(|one| match one.result {
+            Ok(done) => {
+                let outcome = if done.is_unchanged() {
+                    Outcome::Unchanged
+                } else {
+                    Outcome::Migrated
+                };
+                Line {
+                    applied: done.applied,
+                    reverted: done.reverted,
+                    ..Line::new(one.schema, outcome)
+                }
+            }
+            Err(Error::Skipped { .. }) => Line::left(one.schema),
+            Err(error) => Line {
+                error: Some(chain(&error)),
+                ..Line::new(one.schema, Outcome::Failed)
+            },
+        })
+}
+
+/// Writes the lines: for people what changed, for programs every schema.
+pub(super) fn write(lines: &[Line], format: Format, ui: Ui) -> Result<(), Failure> {
+    let mut table = Table::new(["schema", "outcome", "migrations"]);
+    for line in lines {
+        let reverted = line.reverted.iter().map(|id| format!("-{id}"));
+        let applied = line.applied.iter().map(|id| format!("+{id}"));
+        let migrations = reverted.chain(applied).collect::<Vec<_>>().join(" ");
+        let quiet = matches!(line.outcome, Outcome::Unchanged | Outcome::Left);
+        if format != Format::Table || ui.wants(2) || !quiet {
+            table.row([line.schema.as_str(), line.outcome.word(), &migrations]);
         }
     }
     format.write(&table, || {
-        outcomes()
-            .map(|one| {
-                let none = Migrated::default();
-                let done = one.result.as_ref().unwrap_or(&none);
-                let error = one
-                    .result
-                    .as_ref()
-                    .err()
-                    .map(|error| crate::error::chain(error));
+        lines
+            .iter()
+            .map(|line| {
                 json!({
-                    "schema": one.schema.as_str(),
-                    "outcome": outcome(&one.result),
-                    "applied": ids(&done.applied),
-                    "reverted": ids(&done.reverted),
-                    "error": error,
+                    "schema": line.schema.as_str(),
+                    "outcome": line.outcome.word(),
+                    "applied": ids(&line.applied),
+                    "reverted": ids(&line.reverted),
+                    "error": line.error,
                 })
             })
             .collect()
@@ -78,20 +155,41 @@ pub(super) fn id(id: &MigrationId) -> Value {
 }
 
 /// Says how many schemas changed, what is left, and how the command ends.
-pub(super) fn conclude(report: &Report<Migrated>, ui: Ui) -> Exit {
-    let of = |word: &str| {
-        report
-            .outcomes()
-            .iter()
-            .filter(|one| outcome(&one.result) == word)
-            .map(|one| one.schema.as_str())
-            .collect::<Vec<_>>()
+///
+/// A schema that has several lines counts once. `aim` is what the command is for,
+/// which is told even if it was done to none.
+pub(super) fn conclude(lines: &[Line], aim: Outcome, ui: Ui) -> Exit {
+    let mut schemas: BTreeMap<&SchemaName, Outcome> = BTreeMap::new();
+    for line in lines {
+        let known = schemas.entry(&line.schema).or_insert(line.outcome);
+        *known = line.outcome.max(*known);
+    }
+    let of = |outcome| {
+        let mut found = Vec::new();
+        for (schema, own) in &schemas {
+            if *own == outcome {
+                found.push(schema.as_str());
+            }
+        }
+        found
     };
-    let migrated = of("migrated").len();
-    let unchanged = of("unchanged").len();
-    ui.note(&format!(
-        "{} migrated, {unchanged} had nothing to do",
-        count(migrated, "schema")
-    ));
-    fleet::conclude(report.len(), of("failed").len(), &of("left"))
+    let mut parts = Vec::new();
+    for outcome in [Outcome::Created, Outcome::Migrated, Outcome::Unchanged] {
+        let number = of(outcome).len();
+        // That nothing had to be done is half of what a migration is asked for.
+        let asked = outcome == aim || (aim == Outcome::Migrated && outcome == Outcome::Unchanged);
+        if number == 0 && !asked {
+            continue;
+        }
+        let number = match &parts[..] {
+            [] => count(number, "schema"),
+            _ => number.to_string(),
+        };
+        parts.push(match outcome {
+            Outcome::Unchanged => format!("{number} had nothing to do"),
+            _ => format!("{number} {}", outcome.word()),
+        });
+    }
+    ui.note(&parts.join(", "));
+    fleet::conclude(schemas.len(), of(Outcome::Failed).len(), &of(Outcome::Left))
 }

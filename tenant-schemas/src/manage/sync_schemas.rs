@@ -1,19 +1,21 @@
 //! `sync_schemas`: makes what is not there yet.
 
+use std::collections::HashSet;
+
 use clap::Parser;
 
-use crate::migrate::{ListedSchema, Migrate, Migrated};
+use crate::migrate::{ListedSchema, Migrate};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
-use crate::report::Report;
 
 use super::context::Context;
 use super::create_missing_schemas::create_missing;
 use super::fleet::Walk;
+use super::interrupt;
 use super::migrate_schemas::narrow;
 use super::outcome::{Done, Exit, Failure};
 use super::output::Output;
-use super::report::{conclude, write};
+use super::report::{Line, Outcome, conclude, lines, write};
 use super::table::count;
 use super::targets::Targets;
 use super::ui;
@@ -28,6 +30,9 @@ use super::watch::watch;
 /// of its migrations. An app of which a schema has some migrations is there already: what is pending
 /// in it is left alone and pointed out, and run by `--migrate`, or by `migrate_schemas`. That is the
 /// relation which `syncdb` and South's `migrate` had.
+///
+/// A tenant in which something fails is left as it is, and the others go on. If a shared app fails, no
+/// tenant is touched.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
     /// Only the public schema and the shared apps.
@@ -48,122 +53,190 @@ pub(super) struct Args {
 }
 
 pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
-    let mut reports = Vec::new();
-    let done = sync(args, context, &mut reports);
+    let mut sync = Sync {
+        args,
+        context,
+        lines: Vec::new(),
+    };
+    let done = sync.both_halves();
     // Several runs, one document; what was done is told even if the rest could not be.
-    if done.is_ok() || !reports.is_empty() {
-        write(&reports, args.output.format, context.ui)?;
+    if done.is_ok() || !sync.lines.is_empty() {
+        write(&sync.lines, args.output.format, context.ui)?;
     }
-    done
+    done?;
+    if sync.lines.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Ok(conclude(&sync.lines, Outcome::Migrated, context.ui))
 }
 
-type Reports = Vec<Report<Migrated>>;
+/// Several runs, one after the other.
+struct Sync<'a, T: TenantModel> {
+    args: &'a Args,
+    context: &'a Context<T>,
+    /// What became of each schema so far.
+    lines: Vec<Line>,
+}
 
-fn sync<T: TenantModel>(args: &Args, context: &Context<T>, reports: &mut Reports) -> Done {
-    let mut worst = Exit::Done;
-    let both = args.shared == args.tenant;
-    let mut any = false;
-    // The table of tenants is among what the first half makes.
-    for shared in [true, false] {
-        let wanted = both || args.shared == shared;
-        if !wanted {
-            continue;
+impl<'a, T: TenantModel> Sync<'a, T> {
+    fn both_halves(&mut self) -> Result<(), Failure> {
+        let Args { shared, tenant, .. } = *self.args;
+        let both = shared == tenant;
+        let mut any = false;
+        if both || shared {
+            any |= self.public()?;
         }
-        let Some(exit) = half(args, shared, context, reports)? else {
-            continue;
-        };
-        any = true;
-        if exit != Exit::Done {
-            worst = exit;
-            break;
+        if both || tenant {
+            // The table of tenants is among what the first half makes.
+            if self
+                .lines
+                .iter()
+                .any(|line| line.outcome == Outcome::Failed)
+            {
+                self.leave_the_tenants();
+                return Ok(());
+            }
+            any |= self.tenants()?;
         }
-    }
-    if !any {
-        return Err(Failure::usage(
+        if any {
+            return Ok(());
+        }
+        Err(Failure::usage(
             "no schema is left: `--shared`, `--tenant`, `--schema` and `--exclude` contradict each other",
-        ));
+        ))
     }
-    Ok(worst)
-}
 
-/// The public schema, or the tenants; nothing if none of them is wanted.
-fn half<T: TenantModel>(
-    args: &Args,
-    shared: bool,
-    context: &Context<T>,
-    reports: &mut Reports,
-) -> Result<Option<Exit>, Failure> {
-    let tenancy = context.tenancy()?;
-    let look = || narrow(tenancy.migrate(), shared, !shared, &args.targets, context);
-    let Some(migrate) = look()? else {
-        return Ok(None);
-    };
-    if !shared {
-        let missing = migrate.list()?.into_iter().filter(|schema| !schema.exists);
-        let missing: Vec<SchemaName> = missing.map(|schema| schema.schema).collect();
-        let exit = create_missing(&missing, &args.walk, context)?;
-        if exit != Exit::Done {
-            return Ok(Some(exit));
+    /// The public schema; whether it is wanted.
+    fn public(&mut self) -> Result<bool, Failure> {
+        let Some(listed) = self.list(true)? else {
+            return Ok(false);
+        };
+        self.make("The public schema has every shared app.", true, &listed)?;
+        Ok(true)
+    }
+
+    /// The tenants; whether any is wanted.
+    fn tenants(&mut self) -> Result<bool, Failure> {
+        let Some(mut listed) = self.list(false)? else {
+            return Ok(false);
+        };
+        let missing: Vec<SchemaName> = listed
+            .iter()
+            .filter(|schema| !schema.exists)
+            .map(|schema| schema.schema.clone())
+            .collect();
+        if !missing.is_empty() {
+            self.lines
+                .extend(create_missing(&missing, &self.args.walk, self.context)?);
+            listed = self.list(false)?.unwrap_or_default();
+            // Those that could not be created have failed already.
+            listed.retain(|schema| schema.exists);
         }
+        self.make("Every tenant has every tenant app.", false, &listed)?;
+        Ok(true)
     }
-    let Some(migrate) = look()? else {
-        return Ok(Some(Exit::Done));
-    };
-    let mut run = |migrate: Migrate<'_, T>| -> Done {
-        let migrate = migrate.fail_fast(args.walk.fail_fast);
-        let report = watch(migrate, args.walk.jobs, context.ui)?;
-        let exit = conclude(&report, context.ui);
-        reports.push(report);
-        Ok(exit)
-    };
-    if args.migrate {
-        return run(migrate).map(Some);
+
+    /// Everything that these schemas lack, or with `--migrate` all that is pending.
+    fn make(
+        &mut self,
+        nothing: &str,
+        shared: bool,
+        listed: &[ListedSchema],
+    ) -> Result<(), Failure> {
+        if self.args.migrate {
+            let all: Vec<&SchemaName> = listed.iter().map(|schema| &schema.schema).collect();
+            if all.is_empty() {
+                self.context.ui.note(nothing);
+            }
+            return self.step(self.migrate(shared)?, &all);
+        }
+        let lacking = Lacking::find(listed);
+        lacking.point_out();
+        if lacking.fresh.is_empty() && lacking.apps.is_empty() {
+            self.context.ui.note(nothing);
+        }
+        self.step(self.migrate(shared)?, &lacking.fresh)?;
+        for (app, schemas) in &lacking.apps {
+            self.step(self.migrate(shared)?.app(*app), schemas)?;
+        }
+        Ok(())
     }
-    let lacking = Lacking::find(&migrate.list()?);
-    lacking.point_out();
-    if !lacking.fresh.is_empty() {
-        let mut migrate = tenancy.migrate();
-        for schema in &lacking.fresh {
+
+    /// One run over some schemas, but for those that a step before has failed in.
+    fn step(
+        &mut self,
+        mut migrate: Migrate<'_, T>,
+        schemas: &[&SchemaName],
+    ) -> Result<(), Failure> {
+        let over = |outcome| matches!(outcome, Outcome::Failed | Outcome::Left);
+        let broken: HashSet<SchemaName> = self
+            .lines
+            .iter()
+            .filter(|line| over(line.outcome))
+            .map(|line| line.schema.clone())
+            .collect();
+        let rest: Vec<&SchemaName> = schemas
+            .iter()
+            .filter(|schema| !broken.contains(**schema))
+            .copied()
+            .collect();
+        if interrupt::pressed() || (self.args.walk.fail_fast && !broken.is_empty()) {
+            self.lines.extend(rest.into_iter().cloned().map(Line::left));
+            return Ok(());
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        for schema in rest {
             migrate = migrate.schema(schema);
         }
-        let exit = run(migrate)?;
-        if exit != Exit::Done {
-            return Ok(Some(exit));
+        let migrate = migrate.fail_fast(self.args.walk.fail_fast);
+        let report = watch(migrate, self.args.walk.jobs, self.context.ui)?;
+        self.lines.extend(lines(report));
+        Ok(())
+    }
+
+    /// The shared apps failed: those of the tenants may need them.
+    fn leave_the_tenants(&mut self) {
+        // The table of tenants may be what could not be made.
+        if let Ok(Some(listed)) = self.list(false) {
+            let left = listed.into_iter().map(|schema| Line::left(schema.schema));
+            self.lines.extend(left);
         }
     }
-    for (app, schemas) in &lacking.apps {
-        let mut migrate = tenancy.migrate().app(app);
-        for schema in schemas {
-            migrate = migrate.schema(schema);
-        }
-        let exit = run(migrate)?;
-        if exit != Exit::Done {
-            return Ok(Some(exit));
-        }
-    }
-    if lacking.fresh.is_empty() && lacking.apps.is_empty() {
-        context.ui.note(if shared {
-            "The public schema has every shared app."
+
+    fn migrate(&self, shared: bool) -> Result<Migrate<'a, T>, Failure> {
+        let migrate = self.context.tenancy()?.migrate();
+        Ok(if shared {
+            migrate.shared()
         } else {
-            "Every tenant has every tenant app."
-        });
+            migrate.tenants()
+        })
     }
-    Ok(Some(Exit::Done))
+
+    /// What the public schema has, or each tenant; nothing if none of them is wanted.
+    fn list(&self, shared: bool) -> Result<Option<Vec<ListedSchema>>, Failure> {
+        let migrate = self.context.tenancy()?.migrate();
+        match narrow(migrate, shared, !shared, &self.args.targets, self.context)? {
+            Some(migrate) => Ok(Some(migrate.list()?)),
+            None => Ok(None),
+        }
+    }
 }
 
 /// What schemas do not have.
 #[derive(Default)]
-struct Lacking {
+struct Lacking<'a> {
     /// Schemas that have no app at all.
-    fresh: Vec<SchemaName>,
+    fresh: Vec<&'a SchemaName>,
     /// Schemas that have some apps, by the app that they lack.
-    apps: Vec<(String, Vec<SchemaName>)>,
+    apps: Vec<(&'a str, Vec<&'a SchemaName>)>,
     /// How many schemas have migrations pending in an app that they have.
     behind: usize,
 }
 
-impl Lacking {
-    fn find(schemas: &[ListedSchema]) -> Self {
+impl<'a> Lacking<'a> {
+    fn find(schemas: &'a [ListedSchema]) -> Self {
         let mut lacking = Self::default();
         for schema in schemas {
             // Per app: how many migrations there are, and how many of them are applied.
@@ -178,7 +251,7 @@ impl Lacking {
                 apps[place].2 += usize::from(listed.applied);
             }
             if !apps.is_empty() && apps.iter().all(|(_, _, applied)| *applied == 0) {
-                lacking.fresh.push(schema.schema.clone());
+                lacking.fresh.push(&schema.schema);
                 continue;
             }
             for (app, _, applied) in &apps {
@@ -194,10 +267,10 @@ impl Lacking {
         lacking
     }
 
-    fn note(&mut self, app: &str, schema: &SchemaName) {
-        match self.apps.iter_mut().find(|(known, _)| known == app) {
-            Some((_, schemas)) => schemas.push(schema.clone()),
-            None => self.apps.push((app.to_owned(), vec![schema.clone()])),
+    fn note(&mut self, app: &'a str, schema: &'a SchemaName) {
+        match self.apps.iter_mut().find(|(known, _)| *known == app) {
+            Some((_, schemas)) => schemas.push(schema),
+            None => self.apps.push((app, vec![schema])),
         }
     }
 

@@ -9,5 +9,6 @@ mod migrate; // migrate_schemas and sync_schemas
 mod program_itself; // help, completions, exit codes, verbosity
 mod state_of_the_fleet; // status and doctor
 mod support;
+mod sync; // sync_schemas, step by step
 mod tenant_commands; // users' own commands on one, on all
 mod walks; // --jobs, --fail-fast, --exclude, --format of everything that goes over many tenants

@@ -195,6 +195,19 @@ fn apps<T: TenantModel>(builder: TenancyBuilder<T>) -> TenancyBuilder<T> {
         ));
     }
     let builder = builder.app(sql_app("hotels", AppScope::Tenant, &hotels));
+    let builder = if word("gym") {
+        builder.app(sql_app(
+            "gym",
+            AppScope::Tenant,
+            &[(
+                "2024-02-03-000000_create_weights",
+                "CREATE TABLE weights (id integer)",
+                "DROP TABLE weights",
+            )],
+        ))
+    } else {
+        builder
+    };
     let builder = if word("spa") {
         builder.app(sql_app(
             "spa",
