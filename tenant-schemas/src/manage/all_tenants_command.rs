@@ -1,19 +1,25 @@
 //! `all_tenants_command`: a command on the public schema and on every tenant.
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
 
 use crate::model::TenantModel;
 
 use super::command::DynTenantCommand;
 use super::context::Context;
+use super::entry::Entry;
 use super::fleet::{Walk, parse_jobs};
 use super::outcome::Done;
+use super::standalone;
 use super::targets::Targets;
 use super::tenant_command::{clap_below, job, run as run_on, switch};
 
 pub(super) const NAME: &str = "all_tenants_command";
 
-pub(super) fn clap(commands: &[Box<dyn DynTenantCommand>]) -> clap::Command {
+pub(super) fn clap<T: TenantModel>(
+    entries: &[Entry<T>],
+    commands: &[Box<dyn DynTenantCommand>],
+) -> clap::Command {
     clap::Command::new(NAME)
         .about("Runs a command on the public schema and on every tenant")
         .long_about(
@@ -50,6 +56,36 @@ pub(super) fn clap(commands: &[Box<dyn DynTenantCommand>]) -> clap::Command {
             "Start no further tenant once one has failed",
         ))
         .subcommands(commands.iter().map(|command| clap_below(&**command)))
+        .subcommands(
+            entries
+                .iter()
+                .map(|entry| standalone::clap_below(entry, true)),
+        )
+}
+
+/// What was said to `all_tenants_command` itself.
+pub(super) struct Options {
+    pub(super) public: bool,
+    pub(super) exclude: Vec<String>,
+    /// Nothing, if it was not said.
+    pub(super) jobs: Option<usize>,
+    pub(super) fail_fast: bool,
+}
+
+pub(super) fn options(matches: &ArgMatches) -> Options {
+    Options {
+        public: !matches.get_flag("no-public"),
+        exclude: matches
+            .get_many("exclude")
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
+        jobs: (matches.value_source("jobs") == Some(ValueSource::CommandLine))
+            .then(|| matches.get_one("jobs").copied())
+            .flatten(),
+        fail_fast: matches.get_flag("fail-fast"),
+    }
 }
 
 pub(super) fn run<T: TenantModel>(
@@ -58,20 +94,20 @@ pub(super) fn run<T: TenantModel>(
     context: &Context<T>,
 ) -> Done {
     let (job, matches) = job(matches, commands)?;
+    let Options {
+        public,
+        exclude,
+        jobs,
+        fail_fast,
+    } = options(matches);
     let targets = Targets {
         schema: Vec::new(),
-        exclude: matches
-            .get_many::<String>("exclude")
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect(),
+        exclude,
     };
     let walk = Walk {
-        jobs: matches.get_one("jobs").copied().unwrap_or(1),
-        fail_fast: matches.get_flag("fail-fast"),
+        jobs: jobs.unwrap_or(1),
+        fail_fast,
     };
-    let public = !matches.get_flag("no-public");
     let targets = targets.choose(context.tenancy()?, public)?;
     run_on(&*job, &targets, &walk, context)
 }

@@ -44,8 +44,8 @@ pub(super) fn app<T: TenantModel>(
         app = app.subcommand(entry.clap.clone());
     }
     app = app
-        .subcommand(tenant_command::clap_on_one(tenant_commands))
-        .subcommand(all_tenants_command::clap(tenant_commands));
+        .subcommand(tenant_command::clap_on_one(entries, tenant_commands))
+        .subcommand(all_tenants_command::clap(entries, tenant_commands));
     for entry in users {
         app = app.subcommand(entry.clap.clone());
     }

@@ -38,6 +38,10 @@ pub trait TenantCommand: Send + Sync + 'static {
 }
 
 /// A command that gets the tenancy, and runs once.
+///
+/// It is given no tenant's connection. If it has an option `--schema`,
+/// `tenant_command` fills that in, and `all_tenants_command` runs it for each
+/// schema; if not, they refuse it.
 pub trait PlainCommand<T: TenantModel>: 'static {
     /// The command's name on the command line.
     const NAME: &'static str;

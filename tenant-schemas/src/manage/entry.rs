@@ -13,6 +13,7 @@ use super::app::{self, COMPLETIONS, MAN, VERBOSITY};
 use super::command::{DynTenantCommand, PlainCommand};
 use super::context::Context;
 use super::outcome::{Done, Exit, Failure};
+use super::standalone::{self, CommandLine, Takes};
 use super::ui::{self, Ui};
 use super::{
     Manage, all_tenants_command, clone_tenant, create_missing_schemas, create_tenant,
@@ -26,6 +27,10 @@ type Run<T> = Box<dyn Fn(&ArgMatches, &Context<T>) -> Done>;
 pub(super) struct Entry<T: TenantModel> {
     pub(super) name: &'static str,
     pub(super) clap: clap::Command,
+    /// How it is told which schema it is about.
+    pub(super) takes: Takes,
+    /// Whether it comes with the library.
+    pub(super) own: bool,
     run: Run<T>,
 }
 
@@ -47,18 +52,36 @@ impl<T: TenantModel> Entry<T> {
     ) -> Self {
         Self {
             name,
+            takes: Takes::of(&clap),
+            own: true,
             clap: clap.name(name),
             run: Box::new(run),
         }
     }
 
+    /// A command whose first argument is the schema.
+    fn schema_first(self) -> Self {
+        Self {
+            takes: Takes::First,
+            ..self
+        }
+    }
+
+    pub(super) fn run(&self, matches: &ArgMatches, context: &Context<T>) -> Done {
+        (self.run)(matches, context)
+    }
+
     pub(super) fn plain<C: PlainCommand<T>>(command: C) -> Self {
         let clap = C::Args::augment_args(clap::Command::new(C::NAME)).about(C::ABOUT);
-        Self::new(C::NAME, clap, move |matches, context| {
+        let entry = Self::new(C::NAME, clap, move |matches, context| {
             let args = parse::<C::Args>(matches)?;
             command.run(&args, context.tenancy()?, &mut std::io::stdout())?;
             Ok(Exit::Done)
-        })
+        });
+        Self {
+            own: false,
+            ..entry
+        }
     }
 }
 
@@ -75,17 +98,17 @@ pub(super) fn own<T: TenantModel>() -> Vec<Entry<T>> {
         Entry::of("create_tenant_superuser", superuser::run),
         Entry::of("list_tenants", list_tenants::run),
         Entry::of("delete_tenant", delete_tenant::run),
-        clone_tenant::entry(),
+        clone_tenant::entry().schema_first(),
         Entry::of("dump_tenant", dump_tenant::dump),
         dump_tenant::restore_entry(),
-        Entry::of("rename_schema", rename_schema::run),
+        Entry::of("rename_schema", rename_schema::run).schema_first(),
         Entry::of("create_missing_schemas", create_missing_schemas::run),
         Entry::of("create_domain", domains::create),
         Entry::of("delete_domain", domains::delete),
         Entry::of("status", status::run),
         Entry::of("doctor", doctor::run),
         Entry::of("exec", exec::run),
-        Entry::of("psql", psql::run),
+        Entry::of("psql", psql::run).schema_first(),
     ]
 }
 
@@ -127,39 +150,67 @@ pub(super) fn run<T: TenantModel>(manage: Manage<T>, args: &[OsString]) -> Exit 
     let mut clap = app::app(&program, manage.about, &entries, &manage.tenant_commands);
     let matches = match clap.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
-        }
+        Err(error) => return misread(&error),
     };
     interrupt::listen();
     let verbosity = matches.get_one::<u8>(VERBOSITY).copied().unwrap_or(1);
     let ui = Ui::new(verbosity);
-    let context = Context::new(manage.source, ui, manage.superusers);
+    let mut context = Context::new(manage.source, ui, manage.superusers);
     let Some((name, matches)) = matches.subcommand() else {
         return Exit::Usage;
     };
     let done = match name {
         COMPLETIONS => app::completions(matches, &mut clap, &program),
         MAN => app::man(matches, &mut clap),
-        tenant_command::NAME => tenant_command::on_one(matches, &manage.tenant_commands, &context),
-        all_tenants_command::NAME => {
-            all_tenants_command::run(matches, &manage.tenant_commands, &context)
+        tenant_command::NAME | all_tenants_command::NAME => {
+            let mut line = CommandLine {
+                program: &program,
+                clap: &mut clap,
+            };
+            let tenant_commands = &manage.tenant_commands;
+            let entry = entry_below(matches, &entries);
+            match (name == tenant_command::NAME, entry) {
+                (true, Some((entry, own))) => {
+                    standalone::on_one(entry, own, &mut line, &mut context)
+                }
+                (true, None) => tenant_command::on_one(matches, tenant_commands, &context),
+                (false, Some((entry, own))) => {
+                    standalone::on_all(entry, own, &mut line, &mut context)
+                }
+                (false, None) => all_tenants_command::run(matches, tenant_commands, &context),
+            }
         }
         name => match entries.iter().find(|entry| entry.name == name) {
-            Some(entry) => (entry.run)(matches, &context),
+            Some(entry) => entry.run(matches, &context),
             None => tenant_command::on_all(name, matches, &manage.tenant_commands, &context),
         },
     };
     conclude::<T>(done, ui)
 }
 
+/// The command below another that stands by itself, with what was said to it.
+fn entry_below<'a, 'm, T: TenantModel>(
+    matches: &'m ArgMatches,
+    entries: &'a [Entry<T>],
+) -> Option<(&'a Entry<T>, &'m ArgMatches)> {
+    let (name, matches) = matches.subcommand()?;
+    let entry = entries.iter().find(|entry| entry.name == name)?;
+    Some((entry, matches))
+}
+
+/// Says what was wrong with the command line, or the help that it asked for.
+fn misread(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
+}
+
 fn conclude<T: TenantModel>(done: Done, ui: Ui) -> Exit {
     match done {
+        Err(Failure::CommandLine(error)) => misread(&error),
         Ok(exit) => exit,
         Err(Failure::NobodyReads) => Exit::Done,
         Err(Failure::Usage(message)) => {

@@ -161,6 +161,14 @@ pub(super) fn shortened(names: &[&str]) -> String {
     text
 }
 
+/// Says whose results follow.
+pub(super) fn heading(schema: &str) {
+    eprintln!(
+        "{}",
+        console::style(format!("-- {schema}")).for_stderr().dim()
+    );
+}
+
 /// Writes what a tenant's work gave, in one piece.
 pub(super) fn write_aside(
     progress: &Progress,
@@ -171,11 +179,8 @@ pub(super) fn write_aside(
         return Ok(());
     }
     progress.aside(|| {
-        if let Some(heading) = heading {
-            eprintln!(
-                "{}",
-                console::style(format!("-- {heading}")).for_stderr().dim()
-            );
+        if let Some(schema) = heading {
+            self::heading(schema);
         }
         let mut out = std::io::stdout().lock();
         out.write_all(text)?;

@@ -218,7 +218,7 @@ fn check<T: TenantModel>(
     context: &Context<T>,
 ) -> Result<(), String> {
     if field.role == FieldRole::SchemaName {
-        check_schema(text, context.tenancy().map_err(words)?)?;
+        check_schema(text, context.tenancy().map_err(Failure::words)?)?;
     }
     let mut with = given.clone();
     with.insert(field.name, text.to_owned());
@@ -228,27 +228,20 @@ fn check<T: TenantModel>(
     if !matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl) {
         return Ok(());
     }
-    let tenancy = context.tenancy().map_err(words)?;
-    let mut conn = tenancy.public().map_err(|error| words(error.into()))?;
+    let tenancy = context.tenancy().map_err(Failure::words)?;
+    let mut conn = tenancy
+        .public()
+        .map_err(|error| Failure::from(error).words())?;
     let found = match field.role {
         FieldRole::SchemaName => T::by_schema(&mut conn, text),
         _ => T::by_domain(&mut conn, text),
     };
-    match found.map_err(|error| words(error.into()))? {
+    match found.map_err(|error| Failure::from(error).words())? {
         Some(tenant) => Err(format!(
             "{text} is taken by tenant {}",
             tenant.schema_name()
         )),
         None => Ok(()),
-    }
-}
-
-/// A failure as an answer to a prompt.
-fn words(failure: Failure) -> String {
-    match failure {
-        Failure::Error(error) => crate::error::chain(&*error),
-        Failure::Usage(message) => message,
-        Failure::NobodyReads => String::new(),
     }
 }
 

@@ -86,6 +86,7 @@ mod psql;
 mod rename_schema;
 mod report;
 mod show_migrations;
+mod standalone;
 mod status;
 mod superuser;
 mod sync_schemas;

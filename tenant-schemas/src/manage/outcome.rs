@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, chain};
 
 /// What a command returns.
 pub(super) type Done = Result<Exit, Failure>;
@@ -41,6 +41,8 @@ impl Exit {
 pub(super) enum Failure {
     /// The command line was wrong, in words.
     Usage(String),
+    /// The command line was wrong, or asked for help.
+    CommandLine(clap::Error),
     /// Something failed.
     Error(BoxError),
     /// Whoever read our output has had enough.
@@ -50,6 +52,16 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
+    }
+
+    /// The failure as an answer to somebody who was asked.
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Error(error) => chain(&*error),
+            Self::Usage(message) => message,
+            Self::CommandLine(error) => error.to_string(),
+            Self::NobodyReads => String::new(),
+        }
     }
 }
 

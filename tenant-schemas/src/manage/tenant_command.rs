@@ -9,10 +9,12 @@ use crate::model::TenantModel;
 
 use super::command::{DynTenantCommand, Job};
 use super::context::Context;
+use super::entry::Entry;
 use super::fixtures;
 use super::fleet::{self, Walk};
 use super::outcome::{Done, Exit, Failure};
 use super::prompt;
+use super::standalone;
 use super::targets::{self, Target, Targets};
 
 pub(super) const NAME: &str = "tenant_command";
@@ -56,13 +58,17 @@ pub(super) fn clap_below(command: &dyn DynTenantCommand) -> clap::Command {
 }
 
 /// `tenant_command`, with every command below it.
-pub(super) fn clap_on_one(commands: &[Box<dyn DynTenantCommand>]) -> clap::Command {
+pub(super) fn clap_on_one<T: TenantModel>(
+    entries: &[Entry<T>],
+    commands: &[Box<dyn DynTenantCommand>],
+) -> clap::Command {
     clap::Command::new(NAME)
         .about("Runs a command on one schema")
         .long_about(
             "Runs a command on one schema: a tenant's, or the public one.\n\n\
              Without `--schema` it asks for the schema, on a terminal. What follows COMMAND are the \
-             command's own arguments; `--schema` may stand before or behind it.",
+             command's own arguments; `--schema` may stand before or behind it. Commands of yours and \
+             fixtures run in the schema's connection; those that choose schemas themselves are given this one.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -76,6 +82,7 @@ pub(super) fn clap_on_one(commands: &[Box<dyn DynTenantCommand>]) -> clap::Comma
                 .help("The schema; asked for if it is not given"),
         )
         .subcommands(commands.iter().map(|command| clap_below(&**command)))
+        .subcommands(entries.iter().map(|entry| standalone::clap_below(entry, false)))
 }
 
 /// A command under its own name: it runs on all tenants.
@@ -121,15 +128,13 @@ pub(super) fn choose_one<T: TenantModel>(
     prompt::ask("Schema (? lists them)", None, |answer| {
         if answer == "?" {
             let mut names = vec![tenancy.registry().public().to_string()];
-            let tenants = targets::tenants(tenancy).map_err(|failure| format!("{failure:?}"))?;
+            let tenants = targets::tenants(tenancy).map_err(Failure::words)?;
             names.extend(tenants.iter().map(|target| target.schema.to_string()));
             return Err(names.join("\n  "));
         }
         match targets::one(tenancy, answer) {
             Ok(target) => Ok(target),
-            Err(Failure::Usage(message)) => Err(message),
-            Err(Failure::Error(error)) => Err(crate::error::chain(&*error)),
-            Err(Failure::NobodyReads) => Err("nobody reads".to_owned()),
+            Err(failure) => Err(failure.words()),
         }
     })
 }

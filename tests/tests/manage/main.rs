@@ -7,6 +7,7 @@ mod interrupt; // Ctrl-C
 mod lifecycle; // list, rename, delete, missing schemas, domains
 mod migrate; // migrate_schemas and sync_schemas
 mod program_itself; // help, completions, exit codes, verbosity
+mod standalone; // the library's commands below tenant_command and all_tenants_command
 mod state_of_the_fleet; // status and doctor
 mod support;
 mod sync; // sync_schemas, step by step

@@ -98,7 +98,9 @@ fn main() {
         let tenancy = tenancy::<Client>(clients_app()).expect("a tenancy");
         run(manage(tenancy))
     } else {
-        run(manage(|| tenancy::<Client>(clients_app())).plain_command(Count))
+        run(manage(|| tenancy::<Client>(clients_app()))
+            .plain_command(Count)
+            .plain_command(Visit))
     }
 }
 
@@ -330,6 +332,36 @@ impl PlainCommand<Client> for Count {
         out: &mut dyn Write,
     ) -> Result<(), BoxError> {
         writeln!(out, "{} {}", tenancy.tenants()?.len(), args.noun)?;
+        Ok(())
+    }
+}
+
+/// Visits one tenant, and takes its schema as the commands of the library do.
+struct Visit;
+
+#[derive(clap::Args)]
+struct VisitArgs {
+    /// The tenant.
+    #[arg(long)]
+    schema: Option<SchemaName>,
+}
+
+impl PlainCommand<Client> for Visit {
+    const NAME: &'static str = "visit";
+    const ABOUT: &'static str = "Visits a tenant";
+    type Args = VisitArgs;
+
+    fn run(
+        &self,
+        args: &VisitArgs,
+        _: &Tenancy<Client>,
+        out: &mut dyn Write,
+    ) -> Result<(), BoxError> {
+        let schema = args.schema.as_ref().ok_or("whom?")?;
+        if schema.as_str() == "closed" {
+            return Err("the door is locked".into());
+        }
+        writeln!(out, "visited {schema}")?;
         Ok(())
     }
 }
