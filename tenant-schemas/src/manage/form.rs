@@ -45,7 +45,7 @@ pub(super) fn tenant<T: TenantModel>(
             let text = matches
                 .get_one::<String>(&id(field))
                 .or(known.get(field.name))?;
-            Some((field.name, text.clone()))
+            Some((field.name, as_stored(field, text)))
         })
         .collect();
     let mut domains: Vec<String> = match T::domains() {
@@ -57,15 +57,25 @@ pub(super) fn tenant<T: TenantModel>(
             .collect(),
         None => Vec::new(),
     };
+    let mut lines = Vec::new();
     if asks {
         let mistakes = mistakes::<T>(&given);
         ask_for_the_rest(&mut given, &mistakes, context)?;
-        if T::domains().is_some() && domains.is_empty() {
-            domains = ask_for_domains()?;
+        if T::domains().is_some() {
+            domains = good_domains(domains, context)?;
         }
     }
-    let mut lines = Vec::new();
-    let tenant = from_text::<T>(&given).map_err(|errors| lines = refused::<T>(&errors));
+    let tenant = from_text::<T>(&given).map_err(|errors| lines.extend(refused::<T>(&errors)));
+    lines.extend(fields::<T>().filter_map(|field| {
+        let mistake = no_domain(field, given.get(field.name)?)?;
+        Some(format!("--{}: {mistake}", option(field)))
+    }));
+    for domain in &mut domains {
+        match host(domain) {
+            Ok(host) => *domain = host,
+            Err(mistake) => lines.push(format!("--{DOMAIN}: {mistake}")),
+        }
+    }
     lines.extend(missing);
     let Some(tenant) = tenant.ok().filter(|_| lines.is_empty()) else {
         return Err(Failure::Usage(format!(
@@ -103,9 +113,25 @@ fn from_text<T: TenantModel>(given: &Texts) -> Result<T, Vec<FieldError>> {
     T::from_text(&mut |field| given.get(field.name).cloned())
 }
 
+/// A value as it is stored, where that is not how people type it.
+fn as_stored(field: &Field, text: &str) -> String {
+    let host = (field.role == FieldRole::DomainUrl).then(|| host(text).ok());
+    host.flatten().unwrap_or_else(|| text.to_owned())
+}
+
+/// Why a text can't be the domain on the tenant's row.
+fn no_domain(field: &Field, text: &str) -> Option<String> {
+    let given = field.role == FieldRole::DomainUrl && (field.required() || !text.is_empty());
+    given.then(|| host(text).err()).flatten()
+}
+
 /// What is wrong with what was given, by field; what is missing is no mistake yet.
 fn mistakes<T: TenantModel>(given: &Texts) -> HashMap<String, String> {
     let errors = from_text::<T>(given).err().unwrap_or_default();
+    let domains = fields::<T>().filter_map(|field| {
+        let mistake = no_domain(field, given.get(field.name)?)?;
+        Some((field.name.to_owned(), mistake))
+    });
     errors
         .into_iter()
         .filter_map(|error| match error {
@@ -121,6 +147,7 @@ fn mistakes<T: TenantModel>(given: &Texts) -> HashMap<String, String> {
             }
             _ => None,
         })
+        .chain(domains)
         .collect()
 }
 
@@ -195,8 +222,9 @@ fn ask_for_the_rest<T: TenantModel>(
             if answer.is_empty() && field.required() {
                 return Err(format!("{} has to have a value", field.name));
             }
-            check(field, answer, given, context)?;
-            Ok(answer.to_owned())
+            let answer = as_stored(field, answer);
+            check(field, &answer, given, context)?;
+            Ok(answer)
         })?;
         given.insert(field.name, answer);
     }
@@ -258,9 +286,23 @@ fn check_schema<T: TenantModel>(name: &str, tenancy: &Tenancy<T>) -> Result<(), 
         .map_err(|error| error.to_string())
 }
 
-fn ask_for_domains() -> Result<Vec<String>, Failure> {
+/// The domains that were given, and answers for those that were not, or that are wrong or taken.
+fn good_domains<T: TenantModel>(
+    given: Vec<String>,
+    context: &Context<T>,
+) -> Result<Vec<String>, Failure> {
     let mut domains = Vec::new();
-    loop {
+    let mut asks = given.is_empty();
+    for domain in given {
+        match good_domain(&domain, context) {
+            Ok(domain) => domains.push(domain),
+            Err(mistake) => {
+                ui::usage(&format!("--{DOMAIN}: {mistake}"));
+                asks = true;
+            }
+        }
+    }
+    while asks {
         let question = if domains.is_empty() {
             "primary domain (optional)"
         } else {
@@ -270,11 +312,23 @@ fn ask_for_domains() -> Result<Vec<String>, Failure> {
             if answer.is_empty() {
                 return Ok(None);
             }
-            host(answer).map(Some)
+            good_domain(answer, context).map(Some)
         })?;
         match answer {
             Some(domain) => domains.push(domain),
-            None => return Ok(domains),
+            None => asks = false,
         }
     }
+    Ok(domains)
+}
+
+/// A domain that nobody has yet.
+fn good_domain<T: TenantModel>(text: &str, context: &Context<T>) -> Result<String, String> {
+    let domain = host(text)?;
+    let tenancy = context.tenancy().map_err(Failure::words)?;
+    let mut conn = tenancy
+        .public()
+        .map_err(|error| Failure::from(error).words())?;
+    free::<T>(&domain, &mut conn).map_err(|error| crate::error::chain(&*error))?;
+    Ok(domain)
 }

@@ -1,32 +1,14 @@
 //! Domains as people type them.
 
-/// A host name in lower case, without scheme, port or path.
+use crate::domain::check_domain;
+
+/// A host name in lower case, out of one that was typed.
 pub(super) fn host(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let refused = |rule: &str| {
-        Err(format!(
-            "{text:?} is no domain: {rule}; a domain looks like `tenant.my-domain.com`"
-        ))
-    };
-    if text.is_empty() {
-        return refused("it is empty");
+    let host = text.trim().trim_end_matches('.').to_lowercase();
+    match check_domain(&host) {
+        Ok(()) => Ok(host),
+        Err(error) => Err(error.to_string()),
     }
-    if text.contains("://") {
-        return refused("leave out the scheme");
-    }
-    if text.contains('/') {
-        return refused("leave out the path");
-    }
-    if text.contains(':') && !text.starts_with('[') {
-        return refused("leave out the port");
-    }
-    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return refused("it has a blank in it");
-    }
-    if text.len() > 253 {
-        return refused("it is longer than 253 bytes");
-    }
-    Ok(text.trim_end_matches('.').to_lowercase())
 }
 
 #[cfg(test)]
@@ -45,7 +27,8 @@ mod tests {
             ("https://a.com", "scheme"),
             ("a.com/x", "path"),
             ("a.com:80", "port"),
-            ("a b.com", "blank"),
+            ("a b.com", "white space"),
+            ("a..com", "dot"),
         ] {
             assert!(host(text).unwrap_err().contains(rule), "{text}");
         }

@@ -5,7 +5,6 @@ use clap::{Arg, ArgAction};
 use crate::model::{Field, TenantModel};
 
 use super::entry::GLOBAL;
-use super::host::host;
 use super::superuser::Credentials;
 
 pub(super) const DOMAIN: &str = "domain";
@@ -42,7 +41,6 @@ pub(super) fn arguments<T: TenantModel>(
                 .long(DOMAIN)
                 .value_name("DOMAIN")
                 .action(ArgAction::Append)
-                .value_parser(host)
                 .help_heading("Tenant")
                 .help("A domain of the tenant; given repeatedly, the first is the primary one"),
         );

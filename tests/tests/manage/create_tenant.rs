@@ -392,10 +392,73 @@ fn domains_of_a_table_of_their_own_are_created_too_the_first_as_the_primary_one(
     );
     program
         .run("create_tenant --schema_name b --domain https://b.com")
-        .fails(2, &["leave out the scheme"]);
+        .fails(
+            2,
+            &["--domain: \"https://b.com\" is no domain: it has a scheme"],
+        );
     let mut terminal = program.on_terminal("create_tenant --schema_name c");
     answer(&mut terminal, "primary domain (optional): ", "c.com");
     answer(&mut terminal, "another domain (optional): ", "");
     ends_with(terminal, 0);
     assert_eq!(program.ok("list_tenants").out, "a\ta.com\nc\tc.com\n");
+}
+
+#[test]
+fn c95_domains_that_can_be_none_are_listed_with_what_else_is_wrong() {
+    let program = Program::with_tenants(&[]);
+    let ran = program.run("create_tenant --domain_url https://a.com/x --rooms_at_most many");
+    ran.fails(
+        2,
+        &[
+            "--schema_name=<NAME> is missing",
+            "--rooms_at_most=many is no I32",
+            "--domain_url: \"https://a.com/x\" is no domain: it has a scheme",
+        ],
+    );
+    program.ok("create_tenant --schema_name=a --domain_url=A.Com. --name=A");
+    assert_eq!(program.ok("list_tenants").out, "a\ta.com\n");
+    let program = Program::fresh().words("domains").and_tenants(&[]);
+    let ran = program.run("create_tenant --domain b..com --domain a.com --domain c.com:80");
+    ran.fails(
+        2,
+        &[
+            "--schema_name=<NAME> is missing",
+            "--domain: \"b..com\" is no domain: it has a dot too many",
+            "--domain: \"c.com:80\" is no domain: it has a port",
+        ],
+    );
+    assert!(!ran.err.contains("a.com"), "{}", ran.err);
+}
+
+#[test]
+fn c94_domains_that_can_be_none_or_are_taken_are_asked_for_again() {
+    let program = Program::with_tenants(&[]);
+    let mut terminal = program.on_terminal(
+        "create_tenant --schema_name b --domain_url b.com/x --name=B --on_trial no --rooms_at_most 1 --paid_until 2027-01-01 --tenant-email x",
+    );
+    terminal
+        .exp_string("--domain_url: \"b.com/x\" is no domain: it has a path")
+        .expect("the rule");
+    answer(&mut terminal, "domain_url: ", "b.com:80");
+    terminal.exp_string("it has a port").expect("the rule");
+    answer(&mut terminal, "domain_url: ", "B.com");
+    ends_with(terminal, 0);
+    assert_eq!(program.ok("list_tenants").out, "b\tb.com\n");
+
+    let program = Program::fresh().words("domains").and_tenants(&[]);
+    program.ok("create_tenant --schema_name a --domain a.com");
+    let mut terminal =
+        program.on_terminal("create_tenant --schema_name b --domain a.com --domain www.b.com");
+    terminal
+        .exp_string("--domain: domain a.com is tenant a's already")
+        .expect("the rule");
+    answer(&mut terminal, "another domain (optional): ", "a b.com");
+    terminal.exp_string("white space").expect("the rule");
+    answer(&mut terminal, "another domain (optional): ", "B.com");
+    answer(&mut terminal, "another domain (optional): ", "");
+    ends_with(terminal, 0);
+    assert_eq!(
+        program.strings("SELECT domain FROM domains ORDER BY id"),
+        ["a.com", "www.b.com", "b.com"]
+    );
 }
