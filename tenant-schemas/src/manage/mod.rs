@@ -58,6 +58,7 @@
 
 mod all_tenants_command;
 mod app;
+mod clash;
 mod clone_tenant;
 mod command;
 mod context;
@@ -182,11 +183,12 @@ impl<T: TenantModel> Manage<T> {
     ///
     /// # Panics
     ///
-    /// If there is a command of that name, or one of its options has the name of
-    /// one that every tenant command has.
+    /// If there is a command of that name, in either spelling, or one of its options
+    /// is one that every tenant command has: `-v`, `--verbosity`, `-h`, `--help`, `-s`,
+    /// `--schema`, `--exclude`, `--jobs`, `--fail-fast`, `--no-public`.
     pub fn command(mut self, command: impl TenantCommand) -> Self {
         let command: Box<dyn DynTenantCommand> = Box::new(command);
-        tenant_command::check_options(&*command);
+        clash::refuse_options_of_tenant_commands(&command.clap());
         self.check_name(command.name());
         self.tenant_commands.push(command);
         self
@@ -196,9 +198,11 @@ impl<T: TenantModel> Manage<T> {
     ///
     /// # Panics
     ///
-    /// If there is a command of that name.
+    /// If there is a command of that name, in either spelling, or one of its options
+    /// is one that every command has: `-v`, `--verbosity`, `-h`, `--help`.
     pub fn plain_command(mut self, command: impl PlainCommand<T>) -> Self {
         let entry = Entry::plain(command);
+        clash::refuse_options(&entry.clap);
         self.check_name(entry.name);
         self.commands.push(entry);
         self
@@ -237,11 +241,7 @@ impl<T: TenantModel> Manage<T> {
     }
 
     fn check_name(&self, name: &str) {
-        let known = entry::names(&self.commands, &self.tenant_commands);
-        assert!(
-            !known.iter().any(|known| known == name),
-            "there is a command {name} already: give yours another name"
-        );
+        clash::refuse_name(name, &entry::names(&self.commands, &self.tenant_commands));
     }
 }
 

@@ -19,32 +19,6 @@ use super::targets::{self, Target, Targets};
 
 pub(super) const NAME: &str = "tenant_command";
 
-/// Options that commands have beside their own.
-const TAKEN: [&str; 7] = [
-    "schema",
-    "exclude",
-    "jobs",
-    "fail-fast",
-    "no-public",
-    "verbosity",
-    "help",
-];
-
-/// Panics if a command has an option that all have.
-pub(super) fn check_options(command: &dyn DynTenantCommand) {
-    for arg in command.clap().get_arguments() {
-        for taken in TAKEN {
-            let long = arg.get_long().map(|long| long.replace('_', "-"));
-            assert!(
-                long.as_deref() != Some(taken) && arg.get_id().as_str().replace('_', "-") != taken,
-                "command {} has an option `--{taken}` of its own, which every tenant command has: \
-                 give it another name",
-                command.name()
-            );
-        }
-    }
-}
-
 /// A command below another, under the guide's name too.
 pub(super) fn clap_below(command: &dyn DynTenantCommand) -> clap::Command {
     let clap = command.clap();

@@ -109,6 +109,21 @@ fn run<T: TenantModel>(manage: Manage<T>) -> ! {
         .about("A program under test")
         .command(Greet)
         .command(Hold);
+    let manage = if word("loud") {
+        manage.command(Loud)
+    } else {
+        manage
+    };
+    let manage = if word("loud_plain") {
+        manage.plain_command(Loud)
+    } else {
+        manage
+    };
+    let manage = if word("doctor_too") {
+        manage.plain_command(DoctorToo)
+    } else {
+        manage
+    };
     if word("staff") {
         manage.superusers(Staff).run()
     } else {
@@ -332,6 +347,57 @@ impl PlainCommand<Client> for Count {
         out: &mut dyn Write,
     ) -> Result<(), BoxError> {
         writeln!(out, "{} {}", tenancy.tenants()?.len(), args.noun)?;
+        Ok(())
+    }
+}
+
+/// A command whose `-v` would be that of `--verbosity`.
+struct Loud;
+
+#[derive(clap::Args)]
+struct LoudArgs {
+    /// How loud.
+    #[arg(short)]
+    volume: Option<u8>,
+}
+
+impl TenantCommand for Loud {
+    const NAME: &'static str = "loud";
+    const ABOUT: &'static str = "Is loud";
+    type Args = LoudArgs;
+
+    fn run(
+        &self,
+        _: &LoudArgs,
+        _: &mut TenantConnection,
+        _: &mut dyn Write,
+    ) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<T: TenantModel> PlainCommand<T> for Loud {
+    const NAME: &'static str = "loud";
+    const ABOUT: &'static str = "Is loud";
+    type Args = LoudArgs;
+
+    fn run(&self, _: &LoudArgs, _: &Tenancy<T>, _: &mut dyn Write) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// A command with the name of another.
+struct DoctorToo;
+
+#[derive(clap::Args)]
+struct NoArgs {}
+
+impl<T: TenantModel> PlainCommand<T> for DoctorToo {
+    const NAME: &'static str = "doctor";
+    const ABOUT: &'static str = "Heals";
+    type Args = NoArgs;
+
+    fn run(&self, _: &NoArgs, _: &Tenancy<T>, _: &mut dyn Write) -> Result<(), BoxError> {
         Ok(())
     }
 }

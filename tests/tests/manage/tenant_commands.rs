@@ -152,3 +152,18 @@ fn c92_a_plain_command_runs_once_with_the_tenancy() {
     assert_eq!(program.ok("count").out, "2 tenants\n");
     assert_eq!(program.ok("count hotels").out, "2 hotels\n");
 }
+
+#[test]
+fn a_command_that_would_be_lost_among_the_others_is_refused_at_the_start() {
+    const PANICKED: i32 = 101;
+    for (words, message) in [
+        ("loud", "command loud has an option `-v` of its own"),
+        ("loud_plain", "command loud has an option `-v` of its own"),
+        ("doctor_too", "there is a command doctor already"),
+    ] {
+        let program = Program::fresh().words(words);
+        program
+            .run("--help")
+            .fails(PANICKED, &[message, "another name"]);
+    }
+}
