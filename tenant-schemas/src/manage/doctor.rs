@@ -1,12 +1,13 @@
 //! `doctor`: what is wrong with the fleet, and what to do about it.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use clap::Parser;
 use console::style;
 use serde_json::json;
 
-use crate::doctor::{Check, FindingGroup, Severity};
+use crate::doctor::{Check, Finding, FindingGroup, Severity};
 use crate::model::TenantModel;
 
 use super::context::Context;
@@ -14,13 +15,15 @@ use super::fleet::shortened;
 use super::outcome::{Done, Exit, Failure};
 use super::output::{self, Format, Output};
 use super::table::{Table, count};
+use super::targets::Targets;
 
 /// Looks for what is wrong with the fleet, and says what to do about it
 ///
 /// Missing and orphaned schemas, ledgers that contradict each other, changed and unknown migrations,
 /// tables that differ from those of the other tenants or from the declared Diesel tables, a tenant's table
 /// shadowed by one in public, invalid indexes, and settings of the server that will bite at this size.
-/// It changes nothing.
+/// It changes nothing. With `--schema` or `--exclude` only what was found in those schemas is told, and
+/// neither schemas that are no tenant's nor the server's settings.
 ///
 /// The exit code is 1 if anything is found that is at least as bad as `--fail-on`.
 #[derive(Debug, Parser)]
@@ -40,6 +43,8 @@ pub(super) struct Args {
     /// Leave this kind of finding out. May be given repeatedly.
     #[arg(long, value_name = "CHECK", value_parser = check)]
     ignore: Vec<Check>,
+    #[command(flatten)]
+    targets: Targets,
     #[command(flatten)]
     output: Output,
 }
@@ -78,15 +83,20 @@ fn word(severity: Severity) -> &'static str {
 }
 
 pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
-    let diagnosis = context.tenancy()?.doctor()?;
+    let tenancy = context.tenancy()?;
+    let chosen = args.targets.names(tenancy)?;
+    let diagnosis = tenancy.doctor()?;
     let wanted = |check: Check, severity: Severity| {
         severity >= args.severity.severity() && !args.ignore.contains(&check)
     };
-    let groups: Vec<FindingGroup<'_>> = diagnosis
+    let mut groups: Vec<FindingGroup<'_>> = diagnosis
         .groups()
         .into_iter()
         .filter(|group| wanted(group.first.check, group.first.severity))
         .collect();
+    if let Some(chosen) = &chosen {
+        groups = in_schemas(groups, chosen);
+    }
     if args.output.format == Format::Table {
         output::print(&groups.iter().map(paragraph).collect::<String>())?;
     } else {
@@ -114,6 +124,23 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     } else {
         Exit::Done
     })
+}
+
+/// What was found in these schemas.
+fn in_schemas<'a>(
+    groups: Vec<FindingGroup<'a>>,
+    chosen: &HashSet<String>,
+) -> Vec<FindingGroup<'a>> {
+    let inside = |finding: &&Finding| {
+        let schema = finding.schema.as_ref();
+        schema.is_some_and(|schema| chosen.contains(schema.as_str()))
+    };
+    let narrowed = groups.into_iter().filter_map(|mut group| {
+        group.findings.retain(inside);
+        group.first = group.findings.first()?;
+        Some(group)
+    });
+    narrowed.collect()
 }
 
 /// A group of findings for people.

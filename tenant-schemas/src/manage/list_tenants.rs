@@ -14,6 +14,7 @@ use super::fields::tenant_table;
 use super::outcome::{Done, Exit};
 use super::output::{self, Format};
 use super::table::Table;
+use super::targets::Targets;
 
 /// Prints the tenants, in the order of their schemas' names
 ///
@@ -22,6 +23,8 @@ use super::table::Table;
 /// them, if it has a row.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
+    #[command(flatten)]
+    targets: Targets,
     /// How results are written.
     #[arg(long, value_enum, default_value = "tsv", value_name = "FORMAT")]
     format: Format,
@@ -31,6 +34,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let tenancy = context.tenancy()?;
     let public = tenancy.registry().public();
     let tenants = tenant_table::<T>();
+    let wanted = args.targets.names(tenancy)?;
     let mut conn = tenancy.public()?;
     let rows = conn.own(|inner| sql::tenant_rows(inner, public, &tenants))?;
     let domains = match T::domains() {
@@ -68,6 +72,12 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
             row.texts[place].clone()
         };
         let schema = value(tenants.schema_name).unwrap_or_default();
+        if wanted
+            .as_ref()
+            .is_some_and(|wanted| !wanted.contains(&schema))
+        {
+            continue;
+        }
         let own = by_schema
             .get(schema.as_str())
             .map_or(&[][..], Vec::as_slice);

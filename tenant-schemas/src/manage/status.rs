@@ -13,10 +13,11 @@ use crate::status::{SchemaStatus, Status, StatusGroup};
 
 use super::context::Context;
 use super::fleet::shortened;
-use super::outcome::{Done, Exit};
+use super::outcome::{Done, Exit, Failure};
 use super::output::{self, Format, Output};
 use super::report::ids;
 use super::table::{Table, count};
+use super::targets::Targets;
 
 /// Shows how far the fleet is migrated
 ///
@@ -26,15 +27,27 @@ use super::table::{Table, count};
 #[derive(Debug, Parser)]
 pub(super) struct Args {
     #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
     output: Output,
 }
 
 pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
-    let status = context.tenancy()?.status()?;
+    let tenancy = context.tenancy()?;
+    let wanted = args.targets.names(tenancy)?;
+    let mut status = tenancy.status()?;
+    let mut shared = true;
+    let narrowed = wanted.is_some();
+    if let Some(wanted) = wanted {
+        shared = wanted.contains(status.shared.schema.as_str());
+        status
+            .tenants
+            .retain(|tenant| wanted.contains(tenant.schema.as_str()));
+    }
     if args.output.format == Format::Table {
-        output::print(&for_people(&status))?;
+        output::print(&for_people(&status, shared, narrowed))?;
     } else {
-        list(&status, args.output.format)?;
+        list(&status, shared, args.output.format)?;
     }
     let missing = status
         .tenants
@@ -47,7 +60,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         .filter(|tenant| !tenant.is_current())
         .count()
         - missing;
-    if behind > 0 || !status.shared.is_current() {
+    if behind > 0 || (shared && !status.shared.is_current()) {
         context.ui.note("`migrate_schemas` runs what is pending.");
     }
     if missing > 0 {
@@ -59,9 +72,26 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
 }
 
 /// A few lines, however many tenants there are.
-fn for_people(status: &Status) -> String {
+fn for_people(status: &Status, shared: bool, narrowed: bool) -> String {
     let mut text = String::new();
-    let shared = &status.shared;
+    if shared {
+        text.push_str(&of_shared(&status.shared));
+    }
+    if !narrowed || !status.tenants.is_empty() {
+        text.push_str(&of_tenants(status));
+    }
+    let shared = shared.then_some(&status.shared);
+    for schema in status.tenants.iter().chain(shared) {
+        if !schema.changed.is_empty() || !schema.unknown.is_empty() {
+            text.push_str("\nThere are changed or unknown migrations: `doctor` names them.\n");
+            break;
+        }
+    }
+    text
+}
+
+fn of_shared(shared: &SchemaStatus) -> String {
+    let mut text = String::new();
     let state = match shared.pending.len() {
         _ if !shared.exists => style("does not exist".to_owned()).red(),
         0 => style("up to date".to_owned()).green(),
@@ -76,6 +106,11 @@ fn for_people(status: &Status) -> String {
     for id in &shared.pending {
         let _ = writeln!(text, "  {id}");
     }
+    text
+}
+
+fn of_tenants(status: &Status) -> String {
+    let mut text = String::new();
     let current = status
         .tenants
         .iter()
@@ -88,12 +123,6 @@ fn for_people(status: &Status) -> String {
         status.tenants.len() - current
     );
     text.push_str(&matrix(status));
-    for tenant in status.tenants.iter().chain([shared]) {
-        if !tenant.changed.is_empty() || !tenant.unknown.is_empty() {
-            text.push_str("\nThere are changed or unknown migrations: `doctor` names them.\n");
-            break;
-        }
-    }
     text
 }
 
@@ -173,8 +202,9 @@ fn time(time: Option<SystemTime>) -> Option<String> {
 }
 
 /// Every schema for programs.
-fn list(status: &Status, format: Format) -> Result<(), super::outcome::Failure> {
-    let all = || std::iter::once(&status.shared).chain(&status.tenants);
+fn list(status: &Status, shared: bool, format: Format) -> Result<(), Failure> {
+    let shared = shared.then_some(&status.shared);
+    let all = || shared.into_iter().chain(&status.tenants);
     let mut table = Table::new(["schema", "state", "applied", "pending", "last_migrated"]);
     for schema in all() {
         table.row([

@@ -1,5 +1,7 @@
 //! `--schema` and `--exclude`: which schemas a command is about.
 
+use std::collections::HashSet;
+
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::provision::Lifecycle as _;
@@ -31,6 +33,19 @@ impl Targets {
     /// Whether anything narrows the fleet down.
     pub(super) fn is_empty(&self) -> bool {
         self.schema.is_empty() && self.exclude.is_empty()
+    }
+
+    /// The names of the schemas that are meant; nothing if nothing narrows the fleet down.
+    pub(super) fn names<T: TenantModel>(
+        &self,
+        tenancy: &Tenancy<T>,
+    ) -> Result<Option<HashSet<String>>, Failure> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let chosen = self.choose(tenancy, true)?;
+        let name = |target: Target<T>| target.schema.to_string();
+        Ok(Some(chosen.into_iter().map(name).collect()))
     }
 
     /// The schemas that are meant, the shared one first, then by name.

@@ -212,3 +212,19 @@ fn a_model_with_one_domain_on_its_row_has_no_more_of_them() {
         .run("delete_domain a.com --noinput")
         .fails(2, &["one domain here"]);
 }
+
+#[test]
+fn schema_and_exclude_of_list_tenants_show_those_alone() {
+    let program = Program::with_tenants(&["hotel_1", "hotel_2", "inn"]);
+    assert_eq!(
+        program.ok("list_tenants --schema hotel_*").out,
+        "hotel_1\thotel_1.com\nhotel_2\thotel_2.com\n"
+    );
+    assert_eq!(
+        program.ok("list_tenants --exclude hotel_*").out,
+        "inn\tinn.com\n"
+    );
+    program
+        .run("list_tenants --schema motel")
+        .fails(2, &["no tenant has the schema `motel`"]);
+}

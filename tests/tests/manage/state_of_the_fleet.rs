@@ -124,3 +124,77 @@ fn doctor_leaves_out_and_lives_with_what_it_is_told_to() {
         .run("doctor --ignore nonsense")
         .fails(2, &["missing_schema"]);
 }
+
+#[test]
+fn schema_and_exclude_of_status_show_those_alone() {
+    let program = Program::with_tenants(&["hotel_1", "hotel_2", "inn"]).words("release2");
+    program.ok("migrate_schemas --schema hotel_1");
+    let shown = |args: &str| {
+        let tsv = program.ok(&format!("status --format tsv {args}")).out;
+        let name = |line: &str| line.split('\t').next().map(str::to_owned);
+        tsv.lines().filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(""), ["public", "hotel_1", "hotel_2", "inn"]);
+    assert_eq!(shown("--schema hotel_*"), ["hotel_1", "hotel_2"]);
+    assert_eq!(shown("--schema public --schema inn"), ["public", "inn"]);
+    assert_eq!(shown("--exclude hotel_?"), ["public", "inn"]);
+    assert_eq!(shown("--schema hotel_* --exclude *_2"), ["hotel_1"]);
+    assert_eq!(
+        program.ok("status --schema hotel_1").out,
+        "1 tenant: 1 up to date, 0 not\n"
+    );
+    let ran = program.ok("status --schema public");
+    assert!(
+        ran.out.contains("public") && !ran.out.contains("tenants:"),
+        "{ran:?}"
+    );
+    program
+        .run("status --schema motel")
+        .fails(2, &["no tenant has the schema `motel`"]);
+    assert_eq!(
+        program
+            .ok("tenant_command status --format tsv --schema inn")
+            .out
+            .lines()
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn schema_and_exclude_of_doctor_tell_what_is_wrong_in_those_alone() {
+    let program = Program::with_tenants(&["a", "b"]);
+    program.sql("DROP SCHEMA b CASCADE; CREATE SCHEMA stray; CREATE TABLE stray.__tenant_migrations (LIKE a.__tenant_migrations)");
+    let found = |args: &str| {
+        let tsv = program.run(&format!("doctor --format tsv {args}")).out;
+        let pair = |line: &str| {
+            let mut parts = line.split('\t').skip(1);
+            format!(
+                "{} {}",
+                parts.next().unwrap_or(""),
+                parts.next().unwrap_or("")
+            )
+        };
+        tsv.lines().map(pair).collect::<Vec<_>>()
+    };
+    let missing = "missing_schema b".to_owned();
+    let all = found("");
+    assert!(
+        all.contains(&missing) && all.iter().any(|one| one.ends_with(" stray")),
+        "{all:?}"
+    );
+    let of_b = found("--schema b");
+    assert!(of_b.contains(&missing), "{of_b:?}");
+    assert!(of_b.iter().all(|one| one.ends_with(" b")), "{of_b:?}");
+    assert!(!found("--schema a").contains(&missing));
+    assert!(!found("--exclude b").contains(&missing));
+    program
+        .run("doctor --schema a --fail-on error")
+        .fails(0, &[]);
+    program
+        .run("doctor --schema b --fail-on error")
+        .fails(1, &[]);
+    program
+        .run("tenant_command doctor --fail-on error --schema a")
+        .fails(0, &[]);
+}
