@@ -21,20 +21,25 @@ Examples:
   psql tenant1
   psql tenant1 -c 'SELECT count(*) FROM rooms'")]
 pub(super) struct Args {
-    /// A tenant's schema, or the public one.
-    schema: String,
-    /// Arguments for psql.
+    /// A tenant's schema, or the public one, and arguments for psql.
+    // One argument for both: with two, an option right behind the schema would be ours.
     #[arg(
+        required = true,
         trailing_var_arg = true,
         allow_hyphen_values = true,
-        value_name = "ARGS"
+        value_names = ["SCHEMA", "ARGS"],
+        num_args = 1..
     )]
     args: Vec<String>,
 }
 
 pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let tenancy = context.tenancy()?;
-    let target = targets::one(tenancy, &args.schema)?;
+    let (schema, args) = args
+        .args
+        .split_first()
+        .ok_or_else(|| Failure::usage("which schema?"))?;
+    let target = targets::one(tenancy, schema)?;
     // A missing schema would be skipped in silence, and `public` be read.
     drop(tenancy.schema(&target.schema)?);
     let registry = tenancy.registry();
@@ -48,7 +53,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     options.push_str(&escaped(&path));
     let mut command = Command::new("psql");
     command.args(["-d", &address.with_options(&options)]);
-    command.args(&args.args).env("PGOPTIONS", &options);
+    command.args(args).env("PGOPTIONS", &options);
     if let Some(password) = &address.password {
         command.env("PGPASSWORD", password);
     }
