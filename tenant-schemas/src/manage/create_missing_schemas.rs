@@ -11,6 +11,7 @@ use super::context::Context;
 use super::fleet::{self, Walk};
 use super::outcome::{Done, Exit, Failure};
 use super::output::Output;
+use super::progress::Did;
 use super::report::{Line, Outcome, conclude, write};
 use super::table::count;
 use super::targets::{Target, Targets};
@@ -56,7 +57,7 @@ pub(super) fn create_missing<T: TenantModel>(
     targets.retain(|target| missing.contains(&target.schema));
     let walked = fleet::walk(context, &targets, walk, |target: &Target<T>, progress| {
         let Some(tenant) = &target.tenant else {
-            return Ok((None, None));
+            return Ok((None, Did::Nothing));
         };
         match tenant.provision(&mut *tenancy.public()?) {
             Ok(saved) => {
@@ -64,10 +65,10 @@ pub(super) fn create_missing<T: TenantModel>(
                     progress.warn(&failure.to_string());
                 }
                 let applied = count(saved.applied.len(), "migration");
-                Ok((Some(saved), Some(format!("created, {applied}"))))
+                Ok((Some(saved), Did::This(format!("created, {applied}"))))
             }
             // Someone else was faster.
-            Err(Error::SchemaExists { .. }) => Ok((None, None)),
+            Err(Error::SchemaExists { .. }) => Ok((None, Did::Nothing)),
             Err(error) => Err(error.into()),
         }
     })?;

@@ -15,6 +15,7 @@ use super::context::Context;
 use super::fleet::{self, Walk};
 use super::outcome::{Done, Failure};
 use super::output::{self, Format, Output};
+use super::progress::Did;
 use super::table::{Table, count};
 use super::targets::Targets;
 use super::tenant_command::connect;
@@ -84,7 +85,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
             0 => rows,
             changed => format!("{rows}, {changed} changed"),
         };
-        Ok::<_, BoxError>((given, Some(done)))
+        Ok::<_, BoxError>((given, Did::This(done)))
     })?;
     let mut table = AnyTable::default();
     for (schema, result) in &walked.outcomes {

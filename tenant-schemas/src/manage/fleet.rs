@@ -14,7 +14,7 @@ use crate::name::SchemaName;
 use super::context::Context;
 use super::interrupt;
 use super::outcome::{Exit, Failure};
-use super::progress::Progress;
+use super::progress::{Did, Progress};
 use super::table::count;
 use super::targets::Target;
 use super::ui;
@@ -45,12 +45,12 @@ pub(super) struct Walked<R> {
 
 /// Runs `work` for every target, and shows how far it is.
 ///
-/// `work` says what it did with each, in a line; nothing if nothing had to be done.
+/// `work` says what it did with each.
 pub(super) fn walk<T, R>(
     context: &Context<T>,
     targets: &[Target<T>],
     walk: &Walk,
-    work: impl Fn(&Target<T>, &Progress) -> Result<(R, Option<String>), BoxError> + Sync,
+    work: impl Fn(&Target<T>, &Progress) -> Result<(R, Did), BoxError> + Sync,
 ) -> Result<Walked<R>, Failure>
 where
     T: TenantModel,
@@ -80,7 +80,7 @@ where
         });
         let result = match result {
             Ok((value, done)) => {
-                progress.finish(schema, done.as_deref());
+                progress.finish(schema, &done);
                 Ok(value)
             }
             Err(error) => {

@@ -17,6 +17,22 @@ pub(super) struct Progress {
     state: Mutex<State>,
 }
 
+/// What was done in a schema.
+#[derive(Debug)]
+pub(super) enum Did {
+    This(String),
+    /// Something whose results speak for themselves.
+    Quietly,
+    /// Nothing had to be done.
+    Nothing,
+}
+
+impl From<Option<String>> for Did {
+    fn from(done: Option<String>) -> Self {
+        done.map_or(Self::Nothing, Self::This)
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     total: usize,
@@ -77,11 +93,11 @@ impl Progress {
         }
     }
 
-    /// Work on a schema is over: what was done, or nothing because nothing had to be.
-    pub(super) fn finish(&self, schema: &str, done: Option<&str>) {
+    /// Work on a schema is over.
+    pub(super) fn finish(&self, schema: &str, done: &Did) {
         let state = self.over(schema, false);
         let level = match (done, &self.bar) {
-            (Some(_), None) => 1,
+            (Did::This(_), None) => 1,
             _ => 2,
         };
         if self.ui.wants(level) {
@@ -93,7 +109,11 @@ impl Progress {
                     format!("{} ", style(of).for_stderr().dim())
                 }
             };
-            let done = done.unwrap_or("nothing to do");
+            let done = match done {
+                Did::This(done) => done,
+                Did::Quietly => "done",
+                Did::Nothing => "nothing to do",
+            };
             self.line(&format!("{of}{schema}: {done}"));
         }
     }

@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::fixtures;
 use super::fleet::{self, Walk};
 use super::outcome::{Done, Exit, Failure};
+use super::progress::Did;
 use super::prompt;
 use super::standalone;
 use super::targets::{self, Target, Targets};
@@ -168,7 +169,7 @@ pub(super) fn run<T: TenantModel>(
         let result = job(&mut conn, &mut out);
         let heading = (many && context_is_talkative(progress)).then(|| target.schema.as_str());
         fleet::write_aside(progress, heading, &out)?;
-        result.map(|()| ((), None))
+        result.map(|()| ((), Did::Quietly))
     })?;
     Ok(walked.conclude())
 }

@@ -31,7 +31,7 @@ pub(super) fn watch<T: TenantModel>(
         .observer(move |schema, result| match result {
             None => shown.start(schema.as_str()),
             Some(Ok(done)) => {
-                shown.finish(schema.as_str(), summary(done).as_deref());
+                shown.finish(schema.as_str(), &summary(done).into());
                 for id in &done.changed {
                     shown.warn(&format!(
                         "{schema}: migration {id} was applied with another text than it has now"

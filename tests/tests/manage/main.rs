@@ -3,6 +3,7 @@
 mod copies; // clone, dump, restore
 mod create_tenant; // a flag per field, prompts, the superuser, domains
 mod exec; // SQL on many tenants, psql, fixtures
+mod flags; // every flag, the test that shows what it changes, and tests of some
 mod interrupt; // Ctrl-C
 mod lifecycle; // list, rename, delete, missing schemas, domains
 mod migrate; // migrate_schemas and sync_schemas
