@@ -4,7 +4,7 @@
 //! rename. One table beside the shared ones sums them up, written in the same
 //! transactions: it answers for a whole fleet in one statement.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,70 @@ pub(crate) fn read(
         Vec::new()
     };
     Ok((bookkeeping, applied))
+}
+
+/// What a schema was found to have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Read {
+    /// The table of Diesel's harness is there.
+    pub(crate) diesel: bool,
+    pub(crate) applied: Vec<Applied>,
+}
+
+/// Reads the ledgers of many schemas, in few statements; those that do not exist are left out.
+pub(crate) fn read_all(
+    conn: &mut PgConnection,
+    schemas: &[&SchemaName],
+    public: &SchemaName,
+) -> QueryResult<HashMap<String, Read>> {
+    let names: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
+    let there = sql::ledgers::bookkeepings(conn, &names)?;
+    let mut found: HashMap<String, Read> = HashMap::new();
+    let mut with_ledger = HashSet::new();
+    for row in there {
+        if row.ledger {
+            with_ledger.insert(row.schema_name.clone());
+        }
+        let read = Read {
+            diesel: row.diesel,
+            applied: Vec::new(),
+        };
+        found.insert(row.schema_name, read);
+    }
+    let with_ledger: Vec<&SchemaName> = schemas
+        .iter()
+        .filter(|schema| with_ledger.contains(schema.as_str()))
+        .copied()
+        .collect();
+    for some in with_ledger.chunks(sql::ledgers::AT_ONCE) {
+        match sql::ledgers::ledgers(conn, some) {
+            Ok(rows) => {
+                for row in rows {
+                    if let Some(read) = found.get_mut(&row.schema_name) {
+                        read.applied.push(Applied {
+                            app: row.app,
+                            version: row.version,
+                            checksum: row.checksum,
+                        });
+                    }
+                }
+            }
+            // One of them was dropped meanwhile, or can't be read.
+            Err(error) => {
+                log::debug!("asking {} schemas one by one: {error}", some.len());
+                for schema in some {
+                    let (there, applied) = read(conn, schema, public)?;
+                    if there.schema {
+                        let diesel = there.diesel;
+                        found.insert(schema.to_string(), Read { diesel, applied });
+                    } else {
+                        found.remove(schema.as_str());
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Makes what is missing: the schema itself, its ledger with `adopted` in it, the table of states.

@@ -22,6 +22,7 @@ use crate::script::MigrationId;
 
 pub(crate) mod changes;
 pub(crate) mod doctor;
+pub(crate) mod ledgers;
 pub(crate) mod status;
 
 /// A path on which no name is found: what a connection has before a tenant is chosen.

@@ -117,7 +117,7 @@ impl<T: TenantModel> Tenancy<T> {
     /// Finds out how far each schema is migrated. Changes nothing.
     ///
     /// It takes a constant number of statements, read off the table that sums
-    /// the ledgers up; only schemas that have no line there yet are asked one by one.
+    /// the ledgers up; schemas that have no line there yet are asked, fifty at once.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }

@@ -17,8 +17,7 @@ use crate::registry::{Kind, Registry};
 use crate::script::MigrationId;
 use crate::sql;
 use crate::sql::doctor::{
-    BloatRow, LEDGERS_AT_ONCE, PathSettingRow, SchemaRow, SizeRow, StateRow, UnfinishedRow,
-    WholeLedger, WidestRow,
+    BloatRow, PathSettingRow, SchemaRow, SizeRow, StateRow, UnfinishedRow, WholeLedger, WidestRow,
 };
 use crate::table::DeclaredTable;
 use crate::tenancy::Tenancy;
@@ -198,7 +197,7 @@ impl Facts {
             .collect();
         let state = self.states.is_some().then_some(&self.public);
         let mut ledgers = HashMap::new();
-        for names in names.chunks(LEDGERS_AT_ONCE) {
+        for names in names.chunks(sql::ledgers::AT_ONCE) {
             let rows = sql::doctor::whole_ledgers(conn, state, names, &expected)?;
             ledgers.extend(rows.into_iter().map(Ledger::of));
         }

@@ -66,38 +66,57 @@ impl Targets {
             all.extend(tenants(tenancy)?);
             all
         };
+        let names: HashSet<&str> = known.iter().map(|target| target.schema.as_str()).collect();
+        let means_some = |pattern: &String| {
+            names.contains(pattern.as_str())
+                || (is_glob(pattern) && known.iter().any(|target| matches(pattern, &target.schema)))
+        };
         for pattern in &self.schema {
-            if !known.iter().any(|target| matches(pattern, &target.schema)) {
+            if !means_some(pattern) {
                 return Err(unknown(pattern, &known));
             }
         }
         for pattern in &self.exclude {
-            if !known.iter().any(|target| matches(pattern, &target.schema)) {
+            if !means_some(pattern) {
                 ui::warn(&format!(
                     "`--exclude {pattern}` leaves nothing out: no schema is called so"
                 ));
             }
         }
+        let names_public = self.schema.iter().any(is_public);
+        let (wanted, unwanted) = (Patterns::new(&self.schema), Patterns::new(&self.exclude));
         let mut chosen = known;
         chosen.retain(|target| {
             let wanted = if self.schema.is_empty() {
                 shared || !target.shared
             } else {
-                self.schema
-                    .iter()
-                    // A pattern means tenants: the shared schema has to be named.
-                    .any(|pattern| {
-                        matches(pattern, &target.schema)
-                            && (!target.shared || shared || is_public(pattern))
-                    })
+                // A pattern means tenants: the shared schema has to be named.
+                wanted.match_any(&target.schema) && (!target.shared || shared || names_public)
             };
-            wanted
-                && !self
-                    .exclude
-                    .iter()
-                    .any(|pattern| matches(pattern, &target.schema))
+            wanted && !unwanted.match_any(&target.schema)
         });
         Ok(chosen)
+    }
+}
+
+/// Names and patterns, of which there may be thousands.
+struct Patterns<'a> {
+    names: HashSet<&'a str>,
+    globs: Vec<&'a str>,
+}
+
+impl<'a> Patterns<'a> {
+    fn new(patterns: &'a [String]) -> Self {
+        let globs = patterns.iter().filter(|pattern| is_glob(pattern));
+        Self {
+            names: patterns.iter().map(String::as_str).collect(),
+            globs: globs.map(String::as_str).collect(),
+        }
+    }
+
+    fn match_any(&self, schema: &SchemaName) -> bool {
+        self.names.contains(schema.as_str())
+            || self.globs.iter().any(|pattern| matches(pattern, schema))
     }
 }
 
@@ -168,6 +187,10 @@ pub(super) fn some_of<T>(known: &[Target<T>]) -> String {
         ),
         _ => format!("there are {}", names.join(", ")),
     }
+}
+
+fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?'])
 }
 
 fn matches(pattern: &str, schema: &SchemaName) -> bool {

@@ -1,5 +1,6 @@
 //! Walking a fleet: the shared schema first, then a job for each tenant that needs one.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -71,15 +72,16 @@ impl<T: TenantModel> Migrate<'_, T> {
         let mut tenants = T::all(&mut conn)?;
         tenants.retain(|tenant| tenant.schema_name() != registry.public());
         if !self.only.is_empty() {
+            let known: HashSet<&SchemaName> = tenants.iter().map(T::schema_name).collect();
             for schema in &self.only {
-                let is_tenant = tenants.iter().any(|tenant| tenant.schema_name() == schema);
-                if !is_tenant && schema != registry.public() {
+                if !known.contains(schema) && schema != registry.public() {
                     return Err(Error::NotSaved {
                         schema: schema.clone(),
                     });
                 }
             }
-            tenants.retain(|tenant| self.only.contains(tenant.schema_name()));
+            let only: HashSet<&SchemaName> = self.only.iter().collect();
+            tenants.retain(|tenant| only.contains(tenant.schema_name()));
         }
         Ok(tenants
             .into_iter()

@@ -68,10 +68,7 @@ pub(crate) struct WholeLedger {
     pub(crate) state: Option<String>,
 }
 
-/// How many ledgers one statement reads: each takes lock slots for itself and its index.
-pub(crate) const LEDGERS_AT_ONCE: usize = 50;
-
-/// Reads the ledgers of these schemas, given by name and quoted name, in one statement.
+/// Reads the ledgers of these schemas, given by name, in one statement: no more than [`ledgers::AT_ONCE`](super::ledgers::AT_ONCE).
 pub(crate) fn whole_ledgers(
     conn: &mut PgConnection,
     state: Option<&SchemaName>,

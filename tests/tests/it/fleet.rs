@@ -169,6 +169,48 @@ fn a_check_is_as_many_statements_for_3_tenants_as_for_30_also_when_one_is_behind
 }
 
 #[test]
+fn schemas_of_which_nothing_is_known_are_asked_many_at_once() {
+    let counts = [("few_ask", 3), ("many_ask", 30)].map(|(database, tenants)| {
+        let logged = Logged::new(database, tenants);
+        let looks = |verify: bool| {
+            let migrate = || logged.tenancy.migrate().verify(verify);
+            let (pending, check) = logged.count(|| migrate().check().expect("checked"));
+            assert_eq!((pending.schemas.len(), pending.missing.len()), (1, 1));
+            let (listed, list) = logged.count(|| migrate().list().expect("listed"));
+            let exist = listed.iter().filter(|one| one.exists).count();
+            assert_eq!(
+                exist, tenants,
+                "the public one is among them, and one is not there"
+            );
+            let lacking = |one: &&tenant_schemas::ListedSchema| {
+                one.exists && one.migrations.iter().any(|migration| !migration.applied)
+            };
+            let lacking: Vec<&str> = listed
+                .iter()
+                .filter(lacking)
+                .map(|one| one.schema.as_str())
+                .collect();
+            assert_eq!(lacking, ["t1"]);
+            [check, list]
+        };
+        let mut conn = PgConnection::establish(&LOGGING.url_of(database)).expect("a connection");
+        conn.batch_execute("DELETE FROM t1.__tenant_migrations; DROP SCHEMA t2 CASCADE")
+            .expect("changed");
+        let verified = looks(true);
+        conn.batch_execute("DELETE FROM __tenant_schemas WHERE schema_name <> 'public'")
+            .expect("forgotten");
+        let unknown = looks(false);
+        // One that has no ledger at all has nothing.
+        conn.batch_execute("DROP TABLE t1.__tenant_migrations")
+            .expect("dropped");
+        assert_eq!(looks(false), unknown);
+        [verified, unknown]
+    });
+    assert!(counts[0][0][0] > 0, "nothing was counted");
+    assert_eq!(counts[0], counts[1]);
+}
+
+#[test]
 fn saving_a_tenant_is_ten_statements_however_many_migrations_there_are() {
     let logged = Logged::new("saving", 1);
     let mut conn = logged.tenancy.public().expect("a connection");
