@@ -175,12 +175,11 @@ impl Diagnosis {
         let mut groups: Vec<FindingGroup<'_>> = Vec::new();
         let mut known = HashMap::new();
         for finding in &self.findings {
-            let key = (
-                finding.check,
-                finding.severity,
-                &finding.subject,
-                &finding.message,
-            );
+            let is_schema = |schema: &SchemaName| schema.as_str() == finding.subject;
+            // What is said of a schema itself is the same for all of them.
+            let subject =
+                (!finding.schema.as_ref().is_some_and(is_schema)).then_some(&finding.subject);
+            let key = (finding.check, finding.severity, subject, &finding.message);
             let at = *known.entry(key).or_insert_with(|| {
                 groups.push(FindingGroup {
                     first: finding,

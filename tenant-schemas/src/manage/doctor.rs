@@ -11,11 +11,12 @@ use crate::doctor::{Check, Finding, FindingGroup, Severity};
 use crate::model::TenantModel;
 
 use super::context::Context;
-use super::fleet::shortened;
 use super::outcome::{Done, Exit, Failure};
 use super::output::{self, Format, Output};
+use super::progress::Progress;
 use super::table::{Table, count};
 use super::targets::Targets;
+use super::width::fitting;
 
 /// Looks for what is wrong with the fleet, and says what to do about it
 ///
@@ -85,7 +86,9 @@ fn word(severity: Severity) -> &'static str {
 pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let tenancy = context.tenancy()?;
     let chosen = args.targets.names(tenancy)?;
+    let progress = Progress::waiting(context.ui, "looking at every schema");
     let diagnosis = tenancy.doctor()?;
+    progress.end();
     let wanted = |check: Check, severity: Severity| {
         severity >= args.severity.severity() && !args.ignore.contains(&check)
     };
@@ -159,20 +162,40 @@ fn paragraph(group: &FindingGroup<'_>) -> String {
     let whose = match schemas.len() {
         0 => String::new(),
         1 => format!(" in {}", schemas[0]),
-        many => format!(" in {many} schemas: {}", shortened(&schemas)),
+        many => format!(" in {many} schemas"),
+    };
+    // What is said of the schema itself has it as its subject.
+    let subject = match schemas.as_slice() {
+        [first, ..] if *first == finding.subject => String::new(),
+        _ => format!(" {}", style(&finding.subject).bold()),
     };
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{} {}{whose} {}",
+        "{}{subject}{whose} {}",
         severity.bold(),
-        style(&finding.subject).bold(),
         style(format!("[{}]", finding.check.code())).dim()
     );
     let _ = writeln!(text, "  {}", finding.message);
+    if schemas.len() > 1 {
+        let _ = writeln!(text, "  {}", fitting(&schemas, 2));
+    }
     let _ = writeln!(text, "  {} {}", style("->").green(), finding.advice);
     if let Some(sql) = &finding.sql {
         let _ = writeln!(text, "     {}", sql.replace('\n', "\n     "));
+    }
+    if let [first, _, ..] = schemas.as_slice()
+        && (finding.advice.contains(first)
+            || finding.sql.as_ref().is_some_and(|sql| sql.contains(first)))
+    {
+        let _ = writeln!(
+            text,
+            "     {}",
+            style(format!(
+                "that is for {first}; `--format json` has it for each"
+            ))
+            .dim()
+        );
     }
     text.push('\n');
     text

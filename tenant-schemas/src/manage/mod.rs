@@ -96,6 +96,7 @@ mod targets;
 mod tenant_command;
 mod ui;
 mod watch;
+mod width;
 
 use std::ffi::OsString;
 use std::fmt;

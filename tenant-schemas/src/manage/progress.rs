@@ -68,6 +68,16 @@ impl Progress {
         }
     }
 
+    /// Begins with something that takes a while, and can't say how far it is.
+    pub(super) fn waiting(ui: Ui, message: &'static str) -> Self {
+        let progress = Self::new(ui, 0);
+        if let Some(bar) = &progress.bar {
+            bar.set_message(message);
+            bar.tick();
+        }
+        progress
+    }
+
     /// More schemas than was known at first.
     pub(super) fn grow(&self, more: usize) {
         let mut state = self.state();
@@ -181,7 +191,7 @@ impl Progress {
 /// A bar, once it is known of how much.
 fn set_style(bar: &ProgressBar, total: usize) {
     let template = if total == 0 {
-        "{msg}"
+        "{spinner} {msg}"
     } else {
         "{bar:24.green} {pos}/{len} {msg}"
     };

@@ -1,6 +1,6 @@
 //! What became of each schema in a migration run, for people and for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
@@ -17,8 +17,11 @@ use super::output::Format;
 use super::table::{Table, count};
 use super::ui::Ui;
 
+/// How many schemas of which the same is to be said are named, each in a row of its own.
+const NAMED: usize = 20;
+
 /// What became of a schema; of several, the last one is what counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Outcome {
     Unchanged,
     Migrated,
@@ -59,6 +62,13 @@ impl Line {
             reverted: Vec::new(),
             error: None,
         }
+    }
+
+    /// What was done, in a line.
+    fn migrations(&self) -> String {
+        let reverted = self.reverted.iter().map(|id| format!("-{id}"));
+        let applied = self.applied.iter().map(|id| format!("+{id}"));
+        reverted.chain(applied).collect::<Vec<_>>().join(" ")
     }
 
     /// A schema that was not begun.
@@ -118,17 +128,34 @@ pub(super) fn lines(report: Report<Migrated>) -> impl Iterator<Item = Line> {
         })
 }
 
-/// Writes the lines: for people what changed, for programs every schema.
+/// Writes the lines: for people what changed, in few rows; for programs every schema.
 pub(super) fn write(lines: &[Line], format: Format, ui: Ui) -> Result<(), Failure> {
+    let for_people = format == Format::Table && !ui.wants(2);
+    let quiet = |line: &&Line| matches!(line.outcome, Outcome::Unchanged | Outcome::Left);
+    let told: Vec<&Line> = lines
+        .iter()
+        .filter(|line| !(for_people && quiet(line)))
+        .collect();
     let mut table = Table::new(["schema", "outcome", "migrations"]);
-    for line in lines {
-        let reverted = line.reverted.iter().map(|id| format!("-{id}"));
-        let applied = line.applied.iter().map(|id| format!("+{id}"));
-        let migrations = reverted.chain(applied).collect::<Vec<_>>().join(" ");
-        let quiet = matches!(line.outcome, Outcome::Unchanged | Outcome::Left);
-        if format != Format::Table || ui.wants(2) || !quiet {
-            table.row([line.schema.as_str(), line.outcome.word(), &migrations]);
-        }
+    // The same, once: a row that stands for many schemas has their number instead of a name.
+    let mut same: HashMap<(Outcome, String), usize> = HashMap::new();
+    for line in &told {
+        *same.entry((line.outcome, line.migrations())).or_default() += 1;
+    }
+    for line in told {
+        let migrations = line.migrations();
+        let number = same.get_mut(&(line.outcome, migrations.clone()));
+        let schema = match number {
+            Some(number) if for_people && *number > NAMED => {
+                let schema = format!("{number} schemas");
+                *number = 0;
+                schema
+            }
+            // It is in the row of many already.
+            Some(0) => continue,
+            _ => line.schema.to_string(),
+        };
+        table.row([&*schema, line.outcome.word(), &migrations]);
     }
     format.write(&table, || {
         lines

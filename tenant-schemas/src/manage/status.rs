@@ -12,12 +12,12 @@ use crate::model::TenantModel;
 use crate::status::{SchemaStatus, Status, StatusGroup};
 
 use super::context::Context;
-use super::fleet::shortened;
 use super::outcome::{Done, Exit, Failure};
 use super::output::{self, Format, Output};
 use super::report::ids;
 use super::table::{Table, count};
 use super::targets::Targets;
+use super::width::fitting;
 
 /// Shows how far the fleet is migrated
 ///
@@ -162,7 +162,7 @@ fn matrix(status: &Status) -> String {
             };
             let _ = write!(text, "   {mark}");
         }
-        let _ = writeln!(text, "  {}", names(group));
+        let _ = writeln!(text, "  {}", names(group, 9 + 4 * pending.len()));
     }
     let _ = writeln!(
         text,
@@ -172,8 +172,8 @@ fn matrix(status: &Status) -> String {
     text
 }
 
-/// Who is in a group, or how they are.
-fn names(group: &StatusGroup<'_>) -> String {
+/// Who is in a group, or how they are, in a line that has `before` columns already.
+fn names(group: &StatusGroup<'_>, before: usize) -> String {
     if group.exist && group.pending.is_empty() && group.tenants.len() > 10 {
         return "up to date".to_owned();
     }
@@ -182,7 +182,7 @@ fn names(group: &StatusGroup<'_>) -> String {
         .iter()
         .map(|tenant| tenant.schema.as_str())
         .collect();
-    shortened(&names)
+    fitting(&names, before)
 }
 
 fn state(schema: &SchemaStatus) -> &'static str {

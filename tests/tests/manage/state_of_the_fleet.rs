@@ -198,3 +198,110 @@ fn schema_and_exclude_of_doctor_tell_what_is_wrong_in_those_alone() {
         .run("tenant_command doctor --fail-on error --schema a")
         .fails(0, &[]);
 }
+
+/// So many tenants, whose schemas are not there.
+fn without_schemas(tenants: usize) -> Program {
+    let program = Program::with_tenants(&[]);
+    program.sql(&format!(
+        "INSERT INTO clients (schema_name, domain_url, name, on_trial, rooms_at_most) \
+         SELECT 'tenant_' || to_char(i, 'FM00'), i || '.com', 'T', true, 1 FROM generate_series(1, {tenants}) AS i"
+    ));
+    program
+}
+
+#[test]
+fn of_many_tenants_as_many_are_named_as_fit_in_a_line() {
+    let program = without_schemas(30);
+    let names = "tenant_01, tenant_02, tenant_03";
+    let status = program.ok("status").out;
+    let line = status
+        .lines()
+        .find(|line| line.contains("tenant_01"))
+        .expect("a line");
+    assert!(
+        line.contains(names) && line.ends_with(" and 24 more"),
+        "{status}"
+    );
+    assert!(
+        status.lines().all(|line| line.chars().count() <= 100),
+        "{status}"
+    );
+    let doctor = program.run("doctor --severity error").out;
+    assert!(
+        doctor.starts_with(
+            "error in 30 schemas [missing_schema]\n  the tenant has no schema\n  tenant_01, "
+        ),
+        "{doctor}"
+    );
+    assert!(doctor.contains(" and 22 more\n"), "{doctor}");
+    assert_eq!(doctor.matches("[missing_schema]").count(), 1, "{doctor}");
+    // On a terminal it is the terminal's width that counts.
+    let own = program.command();
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "stty rows 24 columns 60 && exec \"$0\" status"])
+        .arg(own.get_program())
+        .envs(
+            own.get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .env("NO_COLOR", "1");
+    let mut terminal = rexpect::session::spawn_command(command, Some(30_000)).expect("a terminal");
+    let shown = terminal.exp_eof().expect("the end");
+    let line = shown
+        .lines()
+        .find(|line| line.contains("tenant_01"))
+        .expect("a line");
+    assert!(
+        line.trim_end().chars().count() <= 60 && line.contains(" more"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_advice_that_names_one_of_many_schemas_says_so() {
+    let program = Program::with_tenants(&["a", "b"]).words("release2");
+    let doctor = program.run("doctor --schema *").out;
+    let advice = "`migrate_schemas --schema=a`";
+    let all = "that is for a; `--format json` has it for each";
+    assert!(doctor.contains(advice) && doctor.contains(all), "{doctor}");
+    program.ok("migrate_schemas --schema b");
+    let doctor = program.run("doctor --schema *").out;
+    assert!(
+        doctor.contains(advice) && !doctor.contains("that is for"),
+        "{doctor}"
+    );
+}
+
+#[test]
+fn a_run_over_many_tenants_is_told_in_one_row_and_to_programs_in_all() {
+    let program = without_schemas(21);
+    let ran = program.ok("create_missing_schemas --exclude tenant_01 --exclude tenant_02");
+    assert_eq!(
+        ran.out.lines().count(),
+        20,
+        "control: so few are named\n{}",
+        ran.out
+    );
+    let forget = || {
+        program.sql(
+            "DO $$ DECLARE s text; BEGIN FOR s IN SELECT schema_name FROM clients LOOP \
+             EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', s); END LOOP; END $$",
+        );
+    };
+    forget();
+    let ran = program.ok("create_missing_schemas");
+    let rows: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(rows.len(), 2, "{}", ran.out);
+    assert!(
+        rows[1].starts_with("21 schemas  created  +hotels/"),
+        "{}",
+        ran.out
+    );
+    forget();
+    let tsv = program.ok("create_missing_schemas --format tsv").out;
+    assert_eq!(tsv.lines().count(), 21, "{tsv}");
+    forget();
+    let all = program.ok("create_missing_schemas -v 2").out;
+    assert_eq!(all.lines().count(), 22, "{all}");
+}
