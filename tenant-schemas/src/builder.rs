@@ -64,6 +64,7 @@ pub struct TenancyBuilder<T> {
     public: String,
     include_shared: bool,
     extra: Vec<String>,
+    templates: Vec<String>,
     names: SchemaNamePolicy,
     set_calls: SetCalls,
     max_tenants: usize,
@@ -85,6 +86,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
             public: SchemaName::public().to_string(),
             include_shared: true,
             extra: Vec::new(),
+            templates: Vec::new(),
             names: SchemaNamePolicy::default(),
             set_calls: SetCalls::default(),
             max_tenants: MAX_TENANTS,
@@ -163,6 +165,34 @@ impl<T: TenantModel> TenancyBuilder<T> {
         schemas: impl IntoIterator<Item = S>,
     ) -> Self {
         self.extra.extend(schemas.into_iter().map(Into::into));
+        self
+    }
+
+    /// Protects schemas that are kept as templates: made like a tenant's, and no
+    /// tenant's. Defaults to none.
+    ///
+    /// No tenant can take, rename, copy over or drop them, and
+    /// [`doctor`](Tenancy::doctor) does not call them orphans.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// # let database = tenant_schemas::testing::TestDatabase::new()?;
+    /// use tenant_schemas::{Error, SchemaName};
+    ///
+    /// let tenancy = Tenancy::<Client>::builder(database.url())
+    ///     .template_schemas(["template"])
+    ///     .build()?;
+    /// let template: SchemaName = "template".parse()?;
+    /// let refused = tenancy.drop_schema_cascade(&template);
+    /// assert!(matches!(refused, Err(Error::Protected { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn template_schemas<S: Into<String>>(
+        mut self,
+        schemas: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.templates.extend(schemas.into_iter().map(Into::into));
         self
     }
 
@@ -357,17 +387,15 @@ impl<T: TenantModel> TenancyBuilder<T> {
         };
         let public = name(&self.public, "the public schema", &mut problems)
             .unwrap_or_else(SchemaName::public);
-        let extra: Vec<SchemaName> = self
-            .extra
-            .iter()
-            .filter_map(|schema| name(schema, "the extra search path", &mut problems))
-            .collect();
-        if extra.contains(&public) {
-            problems.push(format!(
-                "schema {public} is both the public schema and an extra one: \
-                 use `include_shared` to say whether it is on the path"
-            ));
-        }
+        let names = |schemas: &[String], what: &str, problems: &mut Vec<String>| {
+            let each = schemas
+                .iter()
+                .filter_map(|schema| name(schema, what, problems));
+            each.collect::<Vec<_>>()
+        };
+        let extra = names(&self.extra, "the extra search path", &mut problems);
+        let templates = names(&self.templates, "the template schemas", &mut problems);
+        check_schemas(&public, &extra, &templates, &mut problems);
         self.check_numbers(&mut problems);
         check_declarations(&public, &mut problems);
         let apps = in_order(self.apps, &mut problems);
@@ -398,6 +426,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 on_connect: self.on_connect,
                 generation: AtomicU64::new(0),
             }),
+            templates,
             names: self.names,
             #[cfg(any(feature = "manage", feature = "resolve"))]
             database_url: self.database_url.clone(),
@@ -456,6 +485,28 @@ impl<T: TenantModel> TenancyBuilder<T> {
             if duration == Some(Duration::ZERO) {
                 problems.push(format!("`{setter}` is zero: give it some time"));
             }
+        }
+    }
+}
+
+/// Reports schemas that have two places at once.
+fn check_schemas(
+    public: &SchemaName,
+    extra: &[SchemaName],
+    templates: &[SchemaName],
+    problems: &mut Vec<String>,
+) {
+    if extra.contains(public) {
+        problems.push(format!(
+            "schema {public} is both the public schema and an extra one: \
+             use `include_shared` to say whether it is on the path"
+        ));
+    }
+    for template in templates {
+        if template == public || extra.contains(template) {
+            problems.push(format!(
+                "schema {template} is a template and on the search path: it can be one of them"
+            ));
         }
     }
 }

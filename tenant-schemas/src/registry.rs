@@ -26,6 +26,8 @@ pub(crate) struct Registry {
     pub(crate) apps: Vec<LoadedApp>,
     pub(crate) listeners: Listeners,
     pub(crate) policy: Arc<Policy>,
+    /// Schemas that are no tenant's and stay as they are.
+    pub(crate) templates: Vec<SchemaName>,
     pub(crate) names: SchemaNamePolicy,
     /// Where the database is, for programs that are started for it, and connections beside the pool.
     #[cfg(any(feature = "manage", feature = "resolve"))]
@@ -108,6 +110,8 @@ impl Registry {
             "PostgreSQL's `public` schema"
         } else if self.policy.extra.contains(schema) {
             "an extra schema of the search path"
+        } else if self.templates.contains(schema) {
+            "a template schema"
         } else {
             return Ok(());
         };

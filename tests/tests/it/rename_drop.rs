@@ -6,7 +6,8 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use private_postgres::Server;
 use tenant_schemas::{
-    AppScope, DeleteOptions, Error, Lifecycle as _, SchemaName, Tenancy, TenantConnection,
+    AppScope, Check, CloneOptions, CloneTenant as _, DeleteOptions, Error, Lifecycle as _,
+    SchemaName, Tenancy, TenantConnection,
 };
 
 use crate::support::{
@@ -304,6 +305,71 @@ fn c67_postgres_own_public_is_protected_where_another_schema_is_shared() {
     let error = db.tenancy.drop_schema_cascade(&name("public"));
     assert!(matches!(error, Err(Error::Protected { .. })), "{error:?}");
     assert_eq!(db.tables("public"), ["kept"]);
+}
+
+#[test]
+fn c67_a_template_is_no_orphan_and_nothing_takes_renames_or_drops_it() {
+    let db = Db::new();
+    let [mut acme, _] = db.tenants(["acme", "template"]);
+    // Made like a tenant's, and no tenant's: its row goes and its schema stays.
+    db.raw()
+        .batch_execute("DELETE FROM clients WHERE schema_name = 'template'")
+        .expect("deleted");
+    let orphans = |tenancy: &Tenancy<Client>| {
+        let diagnosis = tenancy.doctor().expect("a diagnosis");
+        let orphans = diagnosis
+            .findings()
+            .iter()
+            .filter(|finding| finding.check == Check::OrphanSchema);
+        orphans
+            .map(|orphan| orphan.subject.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(orphans(&db.tenancy), ["template"], "control");
+    let protected = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .template_schemas(["template"])
+    });
+    assert!(orphans(&protected).is_empty());
+    let template = name("template");
+    let mut conn = protected.public().expect("a connection");
+    let mut taker = client("template");
+    let copy = acme.clone_to(&mut conn, &mut client("template"), CloneOptions::new());
+    for (what, result) in [
+        ("taken", taker.save(&mut conn).map(drop)),
+        ("adopted", taker.adopt(&mut conn).map(drop)),
+        ("copied over", copy.map(drop)),
+        ("renamed to", acme.rename(&mut conn, &template).map(drop)),
+        (
+            "dropped",
+            protected.drop_schema_cascade(&template).map(drop),
+        ),
+    ] {
+        let error = result.expect_err(what);
+        assert!(
+            matches!(error, Error::Protected { .. }),
+            "{what}: {error:?}"
+        );
+        assert!(
+            error.to_string().ends_with("it is a template schema"),
+            "{error}"
+        );
+    }
+    assert_eq!(db.tables("template"), ["__tenant_migrations", "rooms"]);
+    assert_eq!(
+        db.strings("SELECT schema_name AS value FROM clients"),
+        ["acme"]
+    );
+    let both = Tenancy::<Client>::builder(db.database.url())
+        .template_schemas(["public"])
+        .build();
+    let error = both.expect_err("a contradiction").to_string();
+    assert!(
+        error.contains("schema public is a template and on the search path"),
+        "{error}"
+    );
 }
 
 /// A tenancy on a server that has room for few locks, with tenants of more tables than that.
