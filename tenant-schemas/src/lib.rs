@@ -15,6 +15,7 @@
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
 //! | failures | [`Error`], [`NameError`], [`FieldError`] |
 //! | from a request to its tenant | the modules `resolve` and `web`; `web::axum` and `web::tower`, with the features of those names |
+//! | keys of tenants in a shared cache | the module [`cache_key`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | the command line | the module `manage`, with the feature of that name |
 //! | databases and tenants for tests | the module `testing`, with the feature of that name |
@@ -30,6 +31,7 @@ mod app;
 #[cfg(feature = "auth")]
 pub mod auth;
 mod builder;
+pub mod cache_key;
 mod catalog;
 mod changes;
 mod clone;
