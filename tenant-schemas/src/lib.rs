@@ -15,6 +15,7 @@
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
 //! | failures | [`Error`], [`NameError`], [`FieldError`] |
 //! | from a request to its tenant | the modules `resolve` and `web`; `web::axum` and `web::tower`, with the features of those names |
+//! | files of tenants | the module `storage`, with the feature of that name |
 //! | keys of tenants in a shared cache | the module [`cache_key`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | the command line | the module `manage`, with the feature of that name |
@@ -37,6 +38,7 @@ mod changes;
 mod clone;
 mod connection;
 mod derive;
+mod directory;
 mod doctor;
 mod domain;
 mod dump;
@@ -61,6 +63,8 @@ mod script;
 mod sql;
 mod statement;
 mod status;
+#[cfg(feature = "storage")]
+pub mod storage;
 mod table;
 mod tenancy;
 #[cfg(feature = "testing")]

@@ -5,9 +5,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The same list as in `deny.toml`.
-const ALLOWED: [&str; 8] = [
+const ALLOWED: [&str; 9] = [
     "Apache-2.0",
     "BSD-3-Clause",
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "PostgreSQL",

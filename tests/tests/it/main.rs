@@ -34,6 +34,7 @@
 //! `scopes` · scopes lent for a closure
 //! `signals` · what listeners are told, and what becomes of their failures
 //! `status` · how far each schema of a fleet is migrated
+//! `storage` · files of each tenant: on disk, in memory, in a server that speaks S3
 //! `stress` · many threads, many tenants, random faults
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
 //! `testing` · databases and tenants for tests
@@ -72,6 +73,7 @@ mod round_trips;
 mod scopes;
 mod signals;
 mod status;
+mod storage;
 mod stress;
 mod support;
 mod tenancy;

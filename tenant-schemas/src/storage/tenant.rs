@@ -1,0 +1,278 @@
+//! [`TenantStore`]: one tenant's part of a store.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::ready;
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _, once};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+
+use crate::name::SchemaName;
+
+use super::{StorageError, location};
+
+/// The files of one tenant. Cheap to clone.
+///
+/// All locations are relative to the tenant's directory, those that are given
+/// and those that come back. See the [module](super) for what is refused.
+#[derive(Clone)]
+pub struct TenantStore {
+    schema: SchemaName,
+    directory: Path,
+    inner: Inner,
+}
+
+#[derive(Clone)]
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    /// What the store's locations have in front.
+    prefix: Path,
+}
+
+impl TenantStore {
+    pub(super) fn new(schema: &SchemaName, store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        Self {
+            schema: schema.clone(),
+            directory: Path::from(schema.directory_name()),
+            inner: Inner { store, prefix },
+        }
+    }
+
+    /// The schema of the tenant.
+    #[must_use]
+    pub fn schema_name(&self) -> &SchemaName {
+        &self.schema
+    }
+
+    /// The location that a user's `text` names, taken literally.
+    ///
+    /// ```
+    /// # use tenant_schemas::storage::{Storage, object_store::memory::InMemory};
+    /// # let acme = Storage::over(InMemory::new())?.tenant(&"acme".parse()?)?;
+    /// assert_eq!(acme.location("rooms/1 blue.png")?.as_ref(), "rooms/1 blue.png");
+    /// for text in ["../globex/logo.png", "/etc/passwd", "%2e%2e/globex", "a\\b", ""] {
+    ///     assert!(acme.location(text).is_err());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Location`] if it leads out of the tenant's directory, or
+    /// would if somebody decoded it.
+    pub fn location(&self, text: &str) -> Result<Path, StorageError> {
+        location::parse(text)
+    }
+
+    /// Where a location of the tenant is in the whole storage.
+    ///
+    /// It is what a signed URL is made of, which the store itself signs.
+    ///
+    /// ```
+    /// # use tenant_schemas::storage::{Storage, object_store::memory::InMemory};
+    /// # let acme = Storage::over(InMemory::new())?.tenant(&"acme".parse()?)?;
+    /// let location = acme.full_location(&acme.location("logo.png")?)?;
+    /// assert_eq!(location.as_ref(), "acme/logo.png");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Location`] if it leads out of the tenant's directory.
+    pub fn full_location(&self, location: &Path) -> Result<Path, StorageError> {
+        location::check(location)?;
+        Ok(join(&self.directory, location))
+    }
+}
+
+fn join(prefix: &Path, location: &Path) -> Path {
+    prefix.parts().chain(location.parts()).collect()
+}
+
+fn refused(error: StorageError) -> object_store::Error {
+    let StorageError::Location { location, .. } = &error else {
+        return generic(error);
+    };
+    object_store::Error::PermissionDenied {
+        path: location.clone(),
+        source: Box::new(error),
+    }
+}
+
+fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "TenantStore",
+        source: source.into(),
+    }
+}
+
+impl Inner {
+    /// The store's location of an object of the tenant.
+    fn object(&self, location: &Path) -> Result<Path> {
+        location::check(location).map_err(refused)?;
+        Ok(join(&self.prefix, location))
+    }
+
+    /// The store's location of a directory of the tenant, or of all its files.
+    fn directory(&self, prefix: Option<&Path>) -> Result<Path> {
+        let all = Path::ROOT;
+        let prefix = prefix.unwrap_or(&all);
+        location::check_prefix(prefix).map_err(refused)?;
+        Ok(join(&self.prefix, prefix))
+    }
+
+    /// The tenant's location of what the store returned.
+    fn strip(&self, location: &Path) -> Result<Path> {
+        match location.prefix_match(&self.prefix) {
+            Some(parts) => Ok(parts.collect()),
+            // Better no listing than one of somebody else.
+            None => Err(generic(format!(
+                "the store answered with {location}, which is not below {}",
+                self.prefix
+            ))),
+        }
+    }
+
+    fn strip_meta(&self, meta: ObjectMeta) -> Result<ObjectMeta> {
+        let location = self.strip(&meta.location)?;
+        Ok(ObjectMeta { location, ..meta })
+    }
+
+    fn strip_all(
+        self,
+        metas: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        metas
+            .and_then(move |meta| ready(self.strip_meta(meta)))
+            .boxed()
+    }
+}
+
+#[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a default would go around the prefix"
+)]
+impl ObjectStore for TenantStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        let location = self.inner.object(location)?;
+        self.inner.store.put_opts(&location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let location = self.inner.object(location)?;
+        self.inner.store.put_multipart_opts(&location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let location = self.inner.object(location)?;
+        let mut result = self.inner.store.get_opts(&location, options).await?;
+        result.meta = self.inner.strip_meta(result.meta)?;
+        Ok(result)
+    }
+
+    async fn get_ranges(
+        &self,
+        location: &Path,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<bytes::Bytes>> {
+        let location = self.inner.object(location)?;
+        self.inner.store.get_ranges(&location, ranges).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let inner = self.inner.clone();
+        let locations = locations
+            .map(move |location| inner.object(&location?))
+            .boxed();
+        let inner = self.inner.clone();
+        self.inner
+            .store
+            .delete_stream(locations)
+            .and_then(move |location| ready(inner.strip(&location)))
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.inner.directory(prefix) {
+            Ok(prefix) => self
+                .inner
+                .clone()
+                .strip_all(self.inner.store.list(Some(&prefix))),
+            Err(error) => once(ready(Err(error))).boxed(),
+        }
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let prefix = self.inner.directory(prefix);
+        let offset = self.inner.directory(Some(offset));
+        match prefix.and_then(|prefix| Ok((prefix, offset?))) {
+            Ok((prefix, offset)) => {
+                let metas = self.inner.store.list_with_offset(Some(&prefix), &offset);
+                self.inner.clone().strip_all(metas)
+            }
+            Err(error) => once(ready(Err(error))).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let prefix = self.inner.directory(prefix)?;
+        let listed = self.inner.store.list_with_delimiter(Some(&prefix)).await?;
+        let prefixes = listed.common_prefixes.iter();
+        let objects = listed.objects.into_iter();
+        Ok(ListResult {
+            common_prefixes: prefixes
+                .map(|path| self.inner.strip(path))
+                .collect::<Result<_>>()?,
+            objects: objects
+                .map(|meta| self.inner.strip_meta(meta))
+                .collect::<Result<_>>()?,
+            extensions: listed.extensions,
+        })
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let (from, to) = (self.inner.object(from)?, self.inner.object(to)?);
+        self.inner.store.copy_opts(&from, &to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let (from, to) = (self.inner.object(from)?, self.inner.object(to)?);
+        self.inner.store.rename_opts(&from, &to, options).await
+    }
+}
+
+impl fmt::Display for TenantStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TenantStore({} in {})", self.schema, self.inner.store)
+    }
+}
+
+/// What a store in memory holds is not to be in a log.
+impl fmt::Debug for TenantStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
