@@ -16,6 +16,7 @@
 //! | failures | [`Error`], [`NameError`], [`FieldError`] |
 //! | from a request to its tenant | the modules `resolve` and `web`; `web::axum` and `web::tower`, with the features of those names |
 //! | files of tenants | the module `storage`, with the feature of that name |
+//! | templates of tenants | the module `templates`, with the feature of that name |
 //! | keys of tenants in a shared cache | the module [`cache_key`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | the command line | the module `manage`, with the feature of that name |
@@ -66,6 +67,8 @@ mod status;
 #[cfg(feature = "storage")]
 pub mod storage;
 mod table;
+#[cfg(feature = "templates")]
+pub mod templates;
 mod tenancy;
 #[cfg(feature = "testing")]
 pub mod testing;

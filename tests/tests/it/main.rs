@@ -36,6 +36,7 @@
 //! `status` · how far each schema of a fleet is migrated
 //! `storage` · files of each tenant: on disk, in memory, in a server that speaks S3
 //! `stress` · many threads, many tenants, random faults
+//! `templates` · templates of each tenant in front of those of all
 //! `tenancy` · the tenancy and its builder: every knob, every contradiction, work for each tenant
 //! `testing` · databases and tenants for tests
 //! `transactions` · what Diesel promises of transactions
@@ -76,6 +77,7 @@ mod status;
 mod storage;
 mod stress;
 mod support;
+mod templates;
 mod tenancy;
 mod testing;
 mod transactions;
