@@ -17,6 +17,7 @@
 //! | from a request to its tenant | the modules `resolve` and `web`; `web::axum` and `web::tower`, with the features of those names |
 //! | files of tenants | the module `storage`, with the feature of that name |
 //! | templates of tenants | the module `templates`, with the feature of that name |
+//! | sessions that count for one tenant | the module `session`, with the feature of that name |
 //! | keys of tenants in a shared cache | the module [`cache_key`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | the command line | the module `manage`, with the feature of that name |
@@ -61,6 +62,8 @@ mod report;
 pub mod resolve;
 mod rules;
 mod script;
+#[cfg(feature = "session")]
+pub mod session;
 mod sql;
 mod statement;
 mod status;

@@ -69,6 +69,16 @@ pub(crate) fn schema_exists(conn: &mut PgConnection, schema: &SchemaName) -> Que
     .get_result(conn)
 }
 
+/// What PostgreSQL knows the schema by: a rename keeps it, one made anew has another.
+#[cfg(feature = "session")]
+pub(crate) fn schema_oid(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Option<u32>> {
+    pg_namespace::table
+        .filter(pg_namespace::nspname.eq(schema.as_str()))
+        .select(pg_namespace::oid)
+        .first(conn)
+        .optional()
+}
+
 diesel::table! {
     pg_catalog.pg_namespace (oid) {
         oid -> Oid,

@@ -32,6 +32,7 @@
 //! `rename_drop` · a tenant's schema is renamed or dropped, and what is not a tenant's is left alone
 //! `round_trips` · how many messages the server gets, counted by the server
 //! `scopes` · scopes lent for a closure
+//! `session` · a session that counts for one tenant alone
 //! `signals` · what listeners are told, and what becomes of their failures
 //! `status` · how far each schema of a fleet is migrated
 //! `storage` · files of each tenant: on disk, in memory, in a server that speaks S3
@@ -72,6 +73,7 @@ mod public_tenant;
 mod rename_drop;
 mod round_trips;
 mod scopes;
+mod session;
 mod signals;
 mod status;
 mod storage;
