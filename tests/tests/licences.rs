@@ -5,8 +5,9 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The same list as in `deny.toml`.
-const ALLOWED: [&str; 9] = [
+const ALLOWED: [&str; 10] = [
     "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
     "BSD-3-Clause",
     "CDLA-Permissive-2.0",
     "ISC",
