@@ -57,17 +57,16 @@
 use std::fmt;
 use std::fs::canonicalize;
 use std::io::{self, ErrorKind, Read as _};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_fs_ext::DirExt as _;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata};
 use cap_std::time::SystemTime;
-use lru::LruCache;
 use minijinja::{Environment, Error, ErrorKind as TemplateErrorKind, TemplateSource};
+use quick_cache::sync::Cache;
 
 use crate::name::SchemaName;
 
@@ -75,7 +74,7 @@ use crate::name::SchemaName;
 pub use minijinja;
 
 /// How many tenants' environments are kept, unless it is said.
-const MAX_TENANTS: NonZeroUsize = NonZeroUsize::new(128).expect("it is not zero");
+const MAX_TENANTS: usize = 128;
 
 /// `minijinja` keeps each version of a template that it loads, for as long as there
 /// is the environment. So a new one is made after so many.
@@ -118,7 +117,8 @@ pub enum TemplatesError {
 pub struct Templates {
     places: Arc<Places>,
     configure: Arc<dyn Fn(&mut Environment<'static>) + Send + Sync>,
-    kept: Arc<Mutex<LruCache<SchemaName, Kept>>>,
+    max_tenants: usize,
+    kept: Arc<Cache<SchemaName, Kept>>,
 }
 
 #[derive(Clone)]
@@ -153,7 +153,8 @@ impl Templates {
         Ok(Self {
             places: Arc::new(Places { shared, tenants }),
             configure: Arc::new(|_| ()),
-            kept: Arc::new(Mutex::new(LruCache::new(MAX_TENANTS))),
+            max_tenants: MAX_TENANTS,
+            kept: Arc::new(Cache::new(MAX_TENANTS)),
         })
     }
 
@@ -181,34 +182,35 @@ impl Templates {
         self,
         configure: impl Fn(&mut Environment<'static>) + Send + Sync + 'static,
     ) -> Self {
-        let max_tenants = self.kept().cap();
         Self {
             configure: Arc::new(configure),
             // What was made before was made otherwise.
-            kept: Arc::new(Mutex::new(LruCache::new(max_tenants))),
+            kept: Arc::new(Cache::new(self.max_tenants)),
             ..self
         }
     }
 
-    /// Sets how many tenants' environments are kept, those used last. Defaults to 128.
+    /// Sets how many tenants' environments are kept at most. Defaults to 128.
     ///
     /// One is kept even if it is 0.
     #[must_use]
     pub fn max_tenants(self, max_tenants: usize) -> Self {
-        let max_tenants = NonZeroUsize::new(max_tenants).unwrap_or(NonZeroUsize::MIN);
-        self.kept().resize(max_tenants);
-        self
+        let max_tenants = max_tenants.max(1);
+        Self {
+            max_tenants,
+            kept: Arc::new(Cache::new(max_tenants)),
+            ..self
+        }
     }
 
     /// The environment of the tenant who has this schema.
     #[must_use]
     pub fn tenant(&self, schema: &SchemaName) -> Arc<Environment<'static>> {
-        if let Some(kept) = self.kept().get(schema)
+        if let Some(kept) = self.kept.get(schema)
             && kept.loads.load(Ordering::Relaxed) < MAX_LOADS
         {
             return Arc::clone(&kept.environment);
         }
-        // Without the lock: `configure` is not ours.
         let loads = Arc::new(AtomicUsize::new(0));
         let mut environment = Environment::new();
         (self.configure)(&mut environment);
@@ -222,7 +224,7 @@ impl Templates {
             environment: Arc::clone(&environment),
             loads,
         };
-        self.kept().put(schema.clone(), kept);
+        self.kept.insert(schema.clone(), kept);
         environment
     }
 
@@ -271,19 +273,14 @@ impl Templates {
     /// Needed only with `set_auto_reload(false)`, after its templates changed or the
     /// tenant was deleted.
     pub fn forget(&self, schema: &SchemaName) {
-        self.kept().pop(schema);
-    }
-
-    /// Nothing that is not ours runs while it is locked, so what is in it is whole.
-    fn kept(&self) -> MutexGuard<'_, LruCache<SchemaName, Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.remove(schema);
     }
 }
 
 impl fmt::Debug for Templates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Templates")
-            .field("kept", &self.kept().len())
+            .field("kept", &self.kept.len())
             .finish_non_exhaustive()
     }
 }

@@ -259,27 +259,17 @@ fn a_template_that_is_put_in_front_changed_or_taken_away_is_noticed() {
 }
 
 #[test]
-fn environments_are_kept_for_so_many_tenants_and_made_once_for_each() {
+fn environments_are_made_once_and_kept_for_so_many_tenants() {
     let files = Files::new(&[("shared/page.html", "{{ 2|double }}")]);
     let made = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&made);
-    let templates = files
-        .templates()
-        .max_tenants(2)
-        .configure(move |environment| {
-            count.fetch_add(1, Ordering::Relaxed);
-            environment.add_filter("double", |value: i32| value * 2);
-            environment.set_auto_reload(false);
-        });
+    let templates = files.templates().configure(move |environment| {
+        count.fetch_add(1, Ordering::Relaxed);
+        environment.add_filter("double", |value: i32| value * 2);
+        environment.set_auto_reload(false);
+    });
     let made = || made.load(Ordering::Relaxed);
-    for (schema, expected) in [
-        ("acme", 1),
-        ("globex", 2),
-        ("acme", 2),
-        ("initech", 3), // and globex goes, which was not used for longest
-        ("acme", 3),
-        ("globex", 4),
-    ] {
+    for (schema, expected) in [("acme", 1), ("globex", 2), ("acme", 2), ("globex", 2)] {
         renders(&templates, schema, "page.html", "4");
         assert_eq!(made(), expected, "{schema}");
     }
@@ -287,10 +277,18 @@ fn environments_are_kept_for_so_many_tenants_and_made_once_for_each() {
     renders(&templates.clone(), "globex", "page.html", "4");
     templates.forget(&name("globex"));
     renders(&templates, "globex", "page.html", "new");
-    assert_eq!(made(), 5);
-    let one = templates.max_tenants(0);
-    renders(&one, "acme", "page.html", "new");
-    renders(&one, "acme", "page.html", "new");
+    assert_eq!(made(), 3);
+
+    for (max_tenants, kept) in [(3, 3), (1, 1), (0, 1)] {
+        let templates = templates.clone().max_tenants(max_tenants);
+        let all: Vec<_> = (0..20)
+            .map(|tenant| Arc::downgrade(&templates.tenant(&name(&format!("t{tenant}")))))
+            .collect();
+        let alive = all.iter().filter(|one| one.strong_count() > 0).count();
+        assert_eq!(alive, kept, "of {max_tenants}");
+        let one = templates.tenant(&name("acme"));
+        assert!(Arc::ptr_eq(&one, &templates.tenant(&name("acme"))));
+    }
 }
 
 /// Templates that are changed again and again do not fill the memory.
