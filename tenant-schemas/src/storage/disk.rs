@@ -28,19 +28,20 @@ const DELETIONS_AT_ONCE: usize = 10;
 
 pub(super) struct Disk {
     dir: Arc<Dir>,
-    name: String,
+    /// What to tell people; nothing is opened by it.
+    path: PathBuf,
 }
 
 impl Disk {
-    /// The directory `name` in `root`, which is made if it is missing.
-    pub(super) fn open(root: &Dir, name: &str) -> io::Result<Self> {
+    /// The directory `name` in `root`, which is at `path` and is made if it is missing.
+    pub(super) fn open(root: &Dir, path: &FilePath, name: &str) -> io::Result<Self> {
         match root.create_dir(name) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => (),
         }
         Ok(Self {
             dir: Arc::new(root.open_dir_nofollow(name)?),
-            name: name.to_owned(),
+            path: path.join(name),
         })
     }
 }
@@ -258,6 +259,7 @@ impl ObjectStore for Disk {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (dir, file, location) = (Arc::clone(&self.dir), file_of(location)?, location.clone());
+        let path = self.path.join(&file);
         blocking(move || {
             let (opened, metadata) =
                 open(&dir, &file).map_err(|error| failure(&location, error))?;
@@ -271,7 +273,7 @@ impl ObjectStore for Disk {
                 None => 0..meta.size,
             };
             Ok(GetResult {
-                payload: GetResultPayload::File(opened.into_std(), file),
+                payload: GetResultPayload::File(opened.into_std(), path),
                 meta,
                 range,
                 attributes: Attributes::default(),
@@ -377,7 +379,7 @@ impl ObjectStore for Disk {
 
 impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "directory {}", self.name)
+        write!(f, "directory {}", self.path.display())
     }
 }
 

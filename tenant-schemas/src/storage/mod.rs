@@ -38,7 +38,7 @@
 //!   made it, and whenever; one within the directory works. Listings show files
 //!   alone, no links. Hard links can't be told from files.
 //! - `object_store`'s `LocalFileSystem` follows links anywhere, so [`Storage::over`]
-//!   refuses it. It can't look into stores that hide it, as `PrefixStore` does.
+//!   refuses it, within the wrappers of that crate too.
 //!
 //! # What outlives its tenant
 //!
@@ -168,9 +168,10 @@ impl Storage {
     ///
     /// [`StorageError::FollowsLinks`] if it is `LocalFileSystem`, wrapped or not.
     pub fn over(store: impl ObjectStore) -> Result<Self, StorageError> {
-        let shown = store.to_string();
-        if shown.contains("LocalFileSystem(") {
-            return Err(StorageError::FollowsLinks { store: shown });
+        // The type alone does not say it: there may be wrappers around it.
+        if format!("{store:?}").contains("LocalFileSystem {") {
+            let store = store.to_string();
+            return Err(StorageError::FollowsLinks { store });
         }
         Ok(Self(Place::Store(Arc::new(store))))
     }
@@ -184,7 +185,7 @@ impl Storage {
         let directory = schema.directory_name();
         let store: Arc<dyn ObjectStore> = match &self.0 {
             Place::Disk { root, path } => {
-                let dir = Disk::open(root, &directory).map_err(|source| {
+                let dir = Disk::open(root, path, &directory).map_err(|source| {
                     let path = path.join(&directory);
                     StorageError::Directory { path, source }
                 })?;

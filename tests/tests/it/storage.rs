@@ -375,10 +375,12 @@ async fn c112_a_store_that_follows_links_is_refused() {
     let root = TempDir::new().expect("a directory");
     let local = LocalFileSystem::new_with_prefix(root.path()).expect("a store");
     let wrapped = object_store::limit::LimitStore::new(local.clone(), 1);
+    let prefixed = object_store::prefix::PrefixStore::new(local.clone(), "files");
     let shared: Arc<dyn ObjectStore> = Arc::new(local.clone());
     for refused in [
         Storage::over(local),
         Storage::over(wrapped),
+        Storage::over(prefixed),
         Storage::over(shared),
     ] {
         let error = refused.expect_err("refused");
