@@ -2,7 +2,7 @@
 //!
 //! A [`Storage`] is where the files of all tenants are; a program has one. A
 //! [`TenantStore`] is one tenant's part of it, and an
-//! [`ObjectStore`](object_store::ObjectStore), so that everything written for
+//! [`ObjectStore`], so that everything written for
 //! `object_store` works on it, and sees and reaches nothing else:
 //!
 //! ```
