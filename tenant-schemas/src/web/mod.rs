@@ -108,16 +108,18 @@
 //! then [`run`](TenantDb::run) fails with [`Error::Busy`](crate::Error::Busy), which is
 //! answered with 503 and `Retry-After`. At most as many threads block as the pool has connections.
 
+#[cfg(feature = "actix")]
+pub mod actix;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod db;
 mod site;
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "actix", feature = "axum"))]
 mod tenant;
 #[cfg(feature = "tower")]
 pub mod tower;
 
 pub use self::db::{PublicDb, TenantDb};
 pub use self::site::{Admission, Reading, Refusal, Site, SiteBuilder, Unknown, Visit};
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "actix", feature = "axum"))]
 pub use self::tenant::Tenant;

@@ -1,0 +1,98 @@
+//! Refusals and failures as answers.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::error::{Error, chain};
+use crate::web::site::{RETRY_AFTER as SECONDS, Refusal, status_of, words_of};
+
+/// Plain text with the refusal's status, and `Retry-After` where trying again can help.
+impl From<&Refusal> for HttpResponse {
+    fn from(refusal: &Refusal) -> Self {
+        answer(refusal.status(), refusal.retry_after(), refusal.to_string())
+    }
+}
+
+/// What a stranger may know of a failure: 503 with `Retry-After` if the database is
+/// busy or away, or the tenant has no schema yet; 500 otherwise. The log has the rest.
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        code(status_of(self))
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        log_failure(self);
+        let status = status_of(self);
+        answer(
+            status,
+            (status == 503).then_some(SECONDS),
+            words_of(self).to_owned(),
+        )
+    }
+}
+
+/// Tells the log what a stranger may not know.
+pub(super) fn log_failure(error: &Error) {
+    if status_of(error) == 503 {
+        log::warn!("a request can't be served at the moment: {}", chain(error));
+    } else {
+        log::error!("a request failed: {}", chain(error));
+    }
+}
+
+/// Why an argument of a handler can't be had.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// The request is nobody's.
+    Tenant,
+    /// No site left this with the request.
+    Site(&'static str),
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant => f.write_str("there is nothing at this address"),
+            Self::Site(what) => write!(
+                f,
+                "a handler asks for {what}, which no site left with the request: \
+                 give `site.middleware()` to `App::wrap`, of a site of the same tenant model"
+            ),
+        }
+    }
+}
+
+impl ResponseError for Missing {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Tenant => StatusCode::NOT_FOUND,
+            Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            Self::Tenant => answer(404, None, self.to_string()),
+            Self::Site(_) => {
+                log::error!("{self}");
+                answer(500, None, "something went wrong".to_owned())
+            }
+        }
+    }
+}
+
+fn answer(status: u16, retry_after: Option<u64>, text: String) -> HttpResponse {
+    let mut response = HttpResponse::build(code(status));
+    response.content_type(ContentType::plaintext());
+    if let Some(seconds) = retry_after {
+        response.insert_header((RETRY_AFTER, seconds));
+    }
+    response.body(text)
+}
+
+fn code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
