@@ -84,27 +84,31 @@ impl<'r> RequestHead<'r> {
     /// [`Malformed`] if it is there several times, empty, or no UTF-8: who reads
     /// another one of the values than a proxy did is easily fooled.
     pub fn header(&self, name: &str) -> Result<Option<&str>, Malformed> {
-        let mut values: Vec<&[u8]> = match &self.0 {
-            Source::Plain { .. } => Vec::new(),
+        let (value, more) = match &self.0 {
+            Source::Plain { .. } => (None, false),
             Source::Http(parts) => {
                 let values = parts.headers.get_all(name);
-                values.iter().map(http::HeaderValue::as_bytes).collect()
+                one(values.iter().map(http::HeaderValue::as_bytes))
             }
             #[cfg(feature = "actix")]
-            Source::Actix(request) => actix::header(request, name),
+            Source::Actix(request) => one(actix::header(request, name)),
         };
         let what = || format!("header `{name}`");
-        let Some(value) = values.pop() else {
+        let text = String::from_utf8_lossy;
+        let Some(value) = value else {
             return Ok(None);
         };
-        let text = String::from_utf8_lossy(value);
-        if !values.is_empty() {
-            return Err(Malformed::new(what(), text, "it is there more than once"));
+        if more {
+            return Err(Malformed::new(
+                what(),
+                text(value),
+                "it is there more than once",
+            ));
         }
         match std::str::from_utf8(value).map(str::trim) {
             Ok("") => Err(Malformed::new(what(), "", "it is empty")),
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(Malformed::new(what(), text, "it is no UTF-8")),
+            Err(_) => Err(Malformed::new(what(), text(value), "it is no UTF-8")),
         }
     }
 
@@ -120,6 +124,11 @@ impl<'r> RequestHead<'r> {
     }
 }
 
+/// The first of a header's values, and whether there are more.
+fn one<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> (Option<&'v [u8]>, bool) {
+    (values.next(), values.next().is_some())
+}
+
 #[cfg(feature = "actix")]
 mod actix {
     use actix_web::HttpMessage as _;
@@ -130,11 +139,12 @@ mod actix {
         authority.map(actix_web::http::uri::Authority::as_str)
     }
 
-    pub(super) fn header<'r>(request: &'r ServiceRequest, name: &str) -> Vec<&'r [u8]> {
+    pub(super) fn header<'r>(
+        request: &'r ServiceRequest,
+        name: &str,
+    ) -> impl Iterator<Item = &'r [u8]> {
         let values = request.headers().get_all(name);
-        values
-            .map(actix_web::http::header::HeaderValue::as_bytes)
-            .collect()
+        values.map(actix_web::http::header::HeaderValue::as_bytes)
     }
 
     pub(super) fn extension<C: Clone + 'static>(request: &ServiceRequest) -> Option<C> {
