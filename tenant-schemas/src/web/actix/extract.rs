@@ -1,6 +1,5 @@
 //! What handlers of actix-web take as arguments.
 
-use std::any::type_name;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::ops::Deref;
@@ -83,7 +82,7 @@ impl FromRequest for PublicDb {
 
 fn left_by_site<V: Clone + 'static>(request: &HttpRequest) -> Result<V, Error> {
     let found = request.extensions().get::<V>().cloned();
-    found.ok_or_else(|| Missing::Site(type_name::<V>()).into())
+    found.ok_or_else(|| Missing::site::<V>().into())
 }
 
 /// The URI of a request as the client sent it, with what a resolver took away from its path.

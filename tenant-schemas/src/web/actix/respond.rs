@@ -1,5 +1,6 @@
 //! Refusals and failures as answers.
 
+use std::any::type_name;
 use std::fmt;
 
 use actix_web::http::StatusCode;
@@ -43,25 +44,33 @@ pub(super) fn log_failure(error: &Error) {
     }
 }
 
-/// Why an argument of a handler can't be had.
+/// Why an argument of a handler can't be had, as a stranger may know it.
 #[derive(Debug)]
 pub(super) enum Missing {
     /// The request is nobody's.
     Tenant,
-    /// No site left this with the request.
-    Site(&'static str),
+    /// No site left it with the request.
+    Site,
+}
+
+impl Missing {
+    /// No site left a `V` with the request. The log says so, whether the handler can do without or not.
+    pub(super) fn site<V>() -> Self {
+        log::error!(
+            "a handler asks for `{}`, which no site left with the request: \
+             give `Site::middleware` of the same tenant model to `App::wrap`",
+            type_name::<V>()
+        );
+        Self::Site
+    }
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tenant => f.write_str("there is nothing at this address"),
-            Self::Site(what) => write!(
-                f,
-                "a handler asks for {what}, which no site left with the request: \
-                 give `site.middleware()` to `App::wrap`, of a site of the same tenant model"
-            ),
-        }
+        f.write_str(match self {
+            Self::Tenant => "there is nothing at this address",
+            Self::Site => "something went wrong",
+        })
     }
 }
 
@@ -69,18 +78,12 @@ impl ResponseError for Missing {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Tenant => StatusCode::NOT_FOUND,
-            Self::Site(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Site => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        match self {
-            Self::Tenant => answer(404, None, self.to_string()),
-            Self::Site(_) => {
-                log::error!("{self}");
-                answer(500, None, "something went wrong".to_owned())
-            }
-        }
+        answer(self.status_code().as_u16(), None, self.to_string())
     }
 }
 
