@@ -1,14 +1,23 @@
 //! Arguments of handlers, and what is said where they can't be had.
 
+use std::fmt::Write as _;
+use std::sync::Mutex;
+
 use actix_web::body::to_bytes;
-use actix_web::{App, ResponseError as _, web};
-use tenant_schemas::Lifecycle as _;
+use actix_web::{App, ResponseError as _, Route, web};
+use diesel::connection::SimpleConnection as _;
 use tenant_schemas::web::actix::{SiteMiddleware, public_only, tenants_only};
 use tenant_schemas::web::{PublicDb, Tenant, TenantDb, Visit};
+use tenant_schemas::{Lifecycle as _, Result};
 
-use super::server::{public, serve, tenants};
+use super::server::{public, scopes, serve, tenants};
 use crate::support::{Client, clients};
 use crate::world::World;
+
+/// A route that asks for a tenant.
+fn row() -> Route {
+    web::get().to(async |_: Tenant<Client>| "")
+}
 
 /// Another tenant model over the same table.
 #[derive(
@@ -26,11 +35,7 @@ struct Customer {
 
 #[test]
 fn a_route_without_a_site_is_a_mistake_of_the_programs() {
-    let served = serve(|| {
-        App::new()
-            .configure(public)
-            .route("/row", web::get().to(async |_: Tenant<Client>| ""))
-    });
+    let served = serve(|| App::new().configure(public).route("/row", row()));
     for path in ["/whoami", "/rooms", "/plans", "/row"] {
         let answer = served.get("acme.my-domain.com", path);
         answer.is(500, "something went wrong");
@@ -78,8 +83,8 @@ fn what_belongs_to_tenants_is_404_elsewhere_or_optional() {
             .wrap(site.middleware())
             .route("/both", web::get().to(both))
             .route("/static/both", web::get().to(both))
-            .route("/static/row", web::get().to(async |_: Tenant<Client>| ""))
-            .route("/row", web::get().to(async |_: Tenant<Client>| ""))
+            .route("/static/row", row())
+            .route("/row", row())
             .route("/db", web::get().to(async |_: TenantDb| ""))
     });
     served
@@ -141,6 +146,70 @@ fn an_error_tells_a_stranger_nothing_of_what_is_inside() {
     assert_eq!(response.headers().get("retry-after"), None);
     let body = crate::http::runtime().block_on(to_bytes(response.into_body()));
     assert_eq!(body.expect("a body"), "something went wrong");
+}
+
+#[test]
+fn an_error_tells_the_log_all_its_causes() {
+    let world = World::new();
+    let logged = log_of(|| {
+        let site = world.site().build();
+        let served = serve(move || {
+            let fails = web::get().to(async |db: TenantDb| -> Result<String> {
+                db.run(|conn| {
+                    conn.batch_execute("TABLE never_made")?;
+                    Ok(String::new())
+                })
+                .await
+            });
+            App::new().wrap(site.middleware()).route("/fails", fails)
+        });
+        served
+            .get("acme.my-domain.com", "/fails")
+            .is(500, "something went wrong");
+    });
+    let told = "a request failed: the query failed: relation \"never_made\" does not exist";
+    assert_eq!(logged.matches(told).count(), 1, "{logged}");
+}
+
+#[test]
+fn a_route_without_a_site_is_in_the_log_with_what_is_to_be_done() {
+    let logged = log_of(|| {
+        let served = serve(|| App::new().configure(scopes).route("/row", row()));
+        served
+            .get("acme.my-domain.com", "/row")
+            .is(500, "something went wrong");
+        assert_eq!(served.get("acme.my-domain.com", "/rooms").status, 404);
+    });
+    for told in [
+        "a handler asks for `tenant_schemas::web::site::Visit<web::support::Client>`",
+        "a guard for tenants or the public lets nothing through",
+    ] {
+        assert!(logged.contains(told), "{logged}");
+    }
+}
+
+/// What is logged meanwhile, by this test and others.
+fn log_of(f: impl FnOnce()) -> String {
+    struct Kept(Mutex<String>);
+    impl log::Log for Kept {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            let mut kept = self.0.lock().expect("nobody panicked");
+            writeln!(kept, "{}", record.args()).expect("it is memory");
+        }
+
+        fn flush(&self) {}
+    }
+    static KEPT: Kept = Kept(Mutex::new(String::new()));
+    // The second time it is there already.
+    let _ = log::set_logger(&KEPT);
+    log::set_max_level(log::LevelFilter::Warn);
+    let before = KEPT.0.lock().expect("nobody panicked").len();
+    f();
+    KEPT.0.lock().expect("nobody panicked")[before..].to_owned()
 }
 
 #[test]
