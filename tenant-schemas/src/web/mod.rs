@@ -17,7 +17,7 @@
 //! away, nothing has to be reset. A task or a body that outlives its request
 //! takes a clone of its [`TenantDb`] along, and stays in that tenant.
 //!
-//! With axum (the modules of the frameworks have the same for theirs):
+//! With axum:
 //!
 //! ```
 //! # #[cfg(feature = "axum")] {
@@ -81,6 +81,54 @@
 //! assert_eq!(get("my-domain.com", "/t/acme/rooms").await.1, "acme: Blue");
 //! assert_eq!(get("my-domain.com", "/hotels").await.1, "1 hotels");
 //! assert_eq!(get("my-domain.com", "/t/nobody/rooms").await.0, 404);
+//! # });
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With actix-web the same site goes around the `App`, the handlers are the same, and
+//! guards tell the routes of the public from those of tenants:
+//!
+//! ```
+//! # #[cfg(feature = "actix")] {
+//! # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+//! # use doctest::*; one_server();
+//! # let tests = tests()?;
+//! # let tenancy = tests.tenancy();
+//! # let acme = client(tenancy, "acme")?;
+//! use actix_web::{App, web};
+//! use tenant_schemas::web::actix::{public_only, tenants_only};
+//! # use tenant_schemas::Result;
+//! # use tenant_schemas::web::{PublicDb, Site, Tenant, TenantDb, Unknown};
+//! # async fn rooms_of(hotel: Tenant<Client>, db: TenantDb) -> Result<String> {
+//! #     let rooms: i64 = db.run(|conn| rooms::table.count().get_result(conn)).await?;
+//! #     Ok(format!("{}: {rooms}", hotel.schema_name))
+//! # }
+//! # async fn hotels(db: PublicDb) -> Result<String> {
+//! #     let hotels: i64 = db.run(|conn| clients::table.count().get_result(conn)).await?;
+//! #     Ok(format!("{hotels} hotels"))
+//! # }
+//! # let site = Site::builder(tenancy).unknown(Unknown::Public).build();
+//!
+//! let app = move || {
+//!     App::new()
+//!         .wrap(site.middleware())
+//!         .service(web::scope("").guard(public_only()).route("/hotels", web::get().to(hotels)))
+//!         .service(web::scope("").guard(tenants_only()).route("/rooms", web::get().to(rooms_of)))
+//! };
+//! // HttpServer::new(app).bind("127.0.0.1:8000")?.run().await?;
+//!
+//! # actix_web::rt::System::new().block_on(async {
+//! # use actix_web::test::{TestRequest, call_and_read_body, init_service};
+//! # let app = init_service(app()).await;
+//! # for (host, path, text) in [
+//! #     ("acme.my-domain.com", "/rooms", "acme: 0"),
+//! #     ("my-domain.com", "/hotels", "1 hotels"),
+//! #     ("my-domain.com", "/rooms", ""),
+//! # ] {
+//! #     let request = TestRequest::get().uri(path).insert_header(("host", host));
+//! #     assert_eq!(call_and_read_body(&app, request.to_request()).await, text);
+//! # }
 //! # });
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
