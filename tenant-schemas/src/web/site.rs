@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 use super::db::{PublicDb, TenantDb, Waiting};
 use crate::connection::Scope;
+#[cfg(any(feature = "actix", feature = "tower"))]
+use crate::error::chain;
 use crate::error::{Error, Result};
 use crate::event::panic_message;
 use crate::model::TenantModel;
@@ -180,6 +182,16 @@ pub(super) fn words_of(error: &Error) -> &'static str {
     match status_of(error) {
         503 => "the service is busy, try again in a moment",
         _ => "something went wrong",
+    }
+}
+
+/// Tells the log what a stranger may not know.
+#[cfg(any(feature = "actix", feature = "tower"))]
+pub(super) fn log_failure(error: &Error) {
+    if status_of(error) == 503 {
+        log::warn!("a request can't be served at the moment: {}", chain(error));
+    } else {
+        log::error!("a request failed: {}", chain(error));
     }
 }
 

@@ -13,12 +13,11 @@ use actix_web::http::Uri;
 use actix_web::http::uri::PathAndQuery;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 
-use super::respond::log_failure;
 use super::{OriginalUri, Whose};
 use crate::model::TenantModel;
 use crate::resolve::RequestHead;
 use crate::web::TenantDb;
-use crate::web::site::{Admission, Refusal, Site, Visit};
+use crate::web::site::{Admission, Refusal, Site, Visit, log_failure};
 
 type Refuse = dyn Fn(&Refusal, &HttpRequest) -> HttpResponse + Send + Sync;
 

@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 
-use crate::error::{Error, chain};
-use crate::web::site::{RETRY_AFTER as SECONDS, Refusal, status_of, words_of};
+use crate::error::Error;
+use crate::web::site::{RETRY_AFTER as SECONDS, Refusal, log_failure, status_of, words_of};
 
 /// Plain text with the refusal's status, and `Retry-After` where trying again can help.
 impl From<&Refusal> for HttpResponse {
@@ -32,15 +32,6 @@ impl ResponseError for Error {
             (status == 503).then_some(SECONDS),
             words_of(self).to_owned(),
         )
-    }
-}
-
-/// Tells the log what a stranger may not know.
-pub(super) fn log_failure(error: &Error) {
-    if status_of(error) == 503 {
-        log::warn!("a request can't be served at the moment: {}", chain(error));
-    } else {
-        log::error!("a request failed: {}", chain(error));
     }
 }
 

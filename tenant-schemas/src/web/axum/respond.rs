@@ -3,8 +3,8 @@
 use axum::response::{IntoResponse, Response};
 
 use crate::error::Error;
-use crate::web::site::{RETRY_AFTER, Refusal, status_of, words_of};
-use crate::web::tower::refuse::{log_failure, plain_text};
+use crate::web::site::{RETRY_AFTER, Refusal, log_failure, status_of, words_of};
+use crate::web::tower::refuse::plain_text;
 
 /// What a stranger may know of a failure: 503 with `Retry-After` if the database is
 /// busy or away, or the tenant has no schema yet; 500 otherwise. The log has the rest.

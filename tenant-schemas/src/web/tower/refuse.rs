@@ -4,8 +4,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::error::{Error, chain};
-use crate::web::site::{Refusal, status_of};
+use crate::web::site::Refusal;
 
 /// Answers requests that are refused: a closure, or [`PlainText`].
 pub trait Refuse<B> {
@@ -58,13 +57,4 @@ pub(in crate::web) fn plain_text<B: From<String>>(
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
-}
-
-/// Tells the log what a stranger may not know.
-pub(in crate::web) fn log_failure(error: &Error) {
-    if status_of(error) == 503 {
-        log::warn!("a request can't be served at the moment: {}", chain(error));
-    } else {
-        log::error!("a request failed: {}", chain(error));
-    }
 }

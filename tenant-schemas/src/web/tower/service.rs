@@ -10,10 +10,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::enter::enter;
-use super::refuse::{PlainText, Refuse, log_failure};
+use super::refuse::{PlainText, Refuse};
 use crate::model::TenantModel;
 use crate::resolve::RequestHead;
-use crate::web::site::{Refusal, Site};
+use crate::web::site::{Refusal, Site, log_failure};
 
 /// A service behind a [`Site`]; [`SiteLayer`](super::SiteLayer) makes it.
 #[derive(Clone)]
