@@ -14,12 +14,11 @@
 //! | copies of tenants, and tenants as files | [`CloneTenant`], [`DumpTenant`] |
 //! | events | [`Event`], [`TenancyBuilder::listener`], [`TenancyBuilder::listener_in_transaction`] |
 //! | failures | [`Error`], [`NameError`], [`FieldError`] |
-//! | from a request to its tenant | the modules `resolve` and `web`; `web::axum` and `web::tower`, with the features of those names |
+//! | from a request to its tenant | the modules `resolve` and `web`; `web::actix`, `web::axum` and `web::tower`, with the features of those names |
 //! | files of tenants | the module `storage`, with the feature of that name |
 //! | templates of tenants | the module `templates`, with the feature of that name |
 //! | sessions that count for one tenant | the module `session`, with the feature of that name |
 //! | keys of tenants in a shared cache | the module [`cache_key`] |
-//! | from a request to its tenant | the modules `resolve` and `web`; `web::actix`, `web::axum` and `web::tower`, with the features of those names |
 //! | users of tenants | the module `auth`, with the feature of that name |
 //! | the command line | the module `manage`, with the feature of that name |
 //! | databases and tenants for tests | the module `testing`, with the feature of that name |
