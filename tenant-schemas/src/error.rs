@@ -58,6 +58,18 @@ pub enum Error {
     )]
     NoScope,
 
+    /// A tenant was needed, and the scope of the connection is no tenant's.
+    #[error(
+        "the scope of the connection is {}, not a tenant: take it from `Tenancy::tenant`, \
+         or lend it with `with_tenant`",
+        .scope.as_ref().map_or("none", SchemaName::as_str)
+    )]
+    #[non_exhaustive]
+    NoTenant {
+        /// The schema of the scope, if there is one.
+        scope: Option<SchemaName>,
+    },
+
     /// The schema does not exist. PostgreSQL would skip it in silence and look in the next one.
     #[error(
         "schema {schema} does not exist: save its tenant, or run `create_missing_schemas` \

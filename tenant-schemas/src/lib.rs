@@ -20,6 +20,7 @@
 //! | sessions that count for one tenant | the module `session`, with the feature of that name |
 //! | keys of tenants in a shared cache | the module [`cache_key`] |
 //! | users of tenants | the module `auth`, with the feature of that name |
+//! | background jobs, the periodic ones too, and provisioning by them | the module `jobs`, with the feature of that name |
 //! | the command line | the module `manage`, with the feature of that name |
 //! | databases and tenants for tests | the module `testing`, with the feature of that name |
 //!
@@ -46,6 +47,8 @@ mod domain;
 mod dump;
 mod error;
 mod event;
+#[cfg(feature = "jobs")]
+pub mod jobs;
 mod ledger;
 #[cfg(feature = "manage")]
 pub mod manage;

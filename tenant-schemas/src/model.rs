@@ -1,6 +1,7 @@
 //! [`TenantModel`]: the tenant's row, and what the derive knows of it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use diesel::result::QueryResult;
 
@@ -10,9 +11,10 @@ use crate::table::TableName;
 
 /// The primary key of a tenant: an integer or a UUID.
 ///
-/// Its default value (0, the nil UUID) means that the database chooses.
+/// Its default value (0, the nil UUID) means that the database chooses. Written
+/// as text it can be read again: that is how messages name tenants.
 pub trait RowId:
-    Clone + fmt::Debug + fmt::Display + Default + PartialEq + Send + Sync + 'static
+    Clone + fmt::Debug + fmt::Display + FromStr + Default + PartialEq + Send + Sync + 'static
 {
     /// Whether the database has yet to choose a value.
     fn is_unset(&self) -> bool {
@@ -21,7 +23,7 @@ pub trait RowId:
 }
 
 impl<T> RowId for T where
-    T: Clone + fmt::Debug + fmt::Display + Default + PartialEq + Send + Sync + 'static
+    T: Clone + fmt::Debug + fmt::Display + FromStr + Default + PartialEq + Send + Sync + 'static
 {
 }
 

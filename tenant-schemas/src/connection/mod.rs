@@ -411,6 +411,12 @@ impl TenantConnection {
         self.served.len()
     }
 
+    /// Whether the scope is that of the public schema.
+    #[cfg(feature = "jobs")]
+    pub(crate) fn is_public(&self) -> bool {
+        self.schema_name() == Some(&self.policy.public)
+    }
+
     pub(crate) fn tenant_scope<T: TenantModel>(&self, tenant: &T) -> Scope {
         Scope::new(self.policy.path(tenant.schema_name())).with_tenant(Arc::new(tenant.clone()))
     }

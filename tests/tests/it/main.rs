@@ -17,6 +17,7 @@
 //! `fleet` · what a check costs, what `verify` sees, who is told, and who walks the fleet
 //! `generation` · connections look again once a change is committed
 //! `isolation` · whose rows a query sees, after transactions and scopes that failed too
+//! `jobs` · a job and its tenant: what travels, where it runs, and when it does not
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
 //! `migrate_failures` · what becomes of a run in which something fails, and who is to blame
 //! `migrate_kinds` · migrations outside a transaction, in Rust, and with values added to an enum
@@ -58,6 +59,7 @@ mod dump;
 mod fleet;
 mod generation;
 mod isolation;
+mod jobs;
 mod lifecycle;
 mod migrate_failures;
 mod migrate_kinds;

@@ -10,9 +10,10 @@ use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::serialize::{self, Output, ToSql};
 use diesel::sql_types::Text;
+use tenant_schemas::jobs::InTenant;
 use tenant_schemas::testing::TestTenancy;
 use tenant_schemas::{
-    App, AppScope, DeleteOptions, Lifecycle as _, SchemaName, TenancyBuilder, TenantModel,
+    App, AppScope, DeleteOptions, Error, Lifecycle as _, SchemaName, TenancyBuilder, TenantModel,
 };
 use uuid::Uuid;
 
@@ -48,6 +49,13 @@ fn lives<T: TenantModel + Debug + PartialEq>(tests: &TestTenancy<T>, mut acme: T
     assert_eq!(acme, before);
     acme.rename(&mut conn, &name("renamed")).expect("renamed");
     assert_eq!(acme.id(), before.id());
+    // A message that was sent before the tenant was renamed finds it by its key.
+    let sent = serde_json::to_string(&InTenant::new(&before, ()).expect("an envelope"));
+    let envelope: InTenant<()> = serde_json::from_str(&sent.expect("text")).expect("it is read");
+    let found = tenancy.run_job(&envelope, |conn, ()| {
+        Ok::<_, Error>(conn.tenant::<T>().cloned())
+    });
+    assert_eq!(found.expect("it ran").as_ref(), Some(&acme));
     let migrated = tenancy.migrate().run().expect("a report");
     assert_eq!(migrated.into_result().expect("migrated").len(), 3);
     assert_eq!(tenancy.tenants().expect("read").len(), 2);

@@ -1,0 +1,64 @@
+//! Work that leaves the request keeps its tenant (feature `jobs`).
+//!
+//! A job travels in an envelope that says whose it is: [`InTenant`], or
+//! [`Shared`] for the few jobs that are nobody's. Any queue that carries what
+//! `serde` writes can carry either. [`Tenancy::run_job`] opens it: the job gets
+//! a connection in the scope of its tenant, and there is no way to run it in
+//! another, nor in `public`.
+//!
+//! ```
+//! # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+//! # use doctest::*; one_server();
+//! # let tests = tests()?;
+//! # let tenancy = tests.tenancy();
+//! # let acme = client(tenancy, "acme")?;
+//! use serde::{Deserialize, Serialize};
+//! use tenant_schemas::jobs::InTenant;
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct AddRoom {
+//!     name: String,
+//! }
+//!
+//! // Where the work arises:
+//! let conn = tenancy.tenant(&acme)?;
+//! let envelope = InTenant::<AddRoom>::current::<Client>(&conn, AddRoom { name: "Blue".into() })?;
+//! let sent = serde_json::to_string(&envelope)?;
+//! assert_eq!(sent, r#"{"v":1,"tenant_id":"1","tenant_schema":"acme","job":{"name":"Blue"}}"#);
+//! # drop(conn);
+//!
+//! // Where it is done, perhaps by another process, perhaps next week:
+//! let envelope: InTenant<AddRoom> = serde_json::from_str(&sent)?;
+//! tenancy.run_job(&envelope, |conn, job| {
+//!     diesel::insert_into(rooms::table)
+//!         .values((rooms::id.eq(1), rooms::name.eq(&job.name)))
+//!         .execute(conn)
+//! })?;
+//! assert_eq!(rooms::table.count().get_result(&mut tenancy.tenant(&acme)?), Ok(1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Which tenant that is
+//!
+//! The one whose row has the primary key that the envelope names. A tenant that
+//! was renamed meanwhile is followed; one that was deleted is gone, also if
+//! another has its schema's name now. Primary keys must not be used twice.
+//!
+//! # What can go wrong
+//!
+//! [`JobError`] says it, and [`JobError::can_retry`] whether trying again can
+//! help: a tenant whose schema is still being made, or migrated, is worth
+//! waiting for, one that is gone is not.
+
+mod envelope;
+mod error;
+mod ready;
+mod reference;
+mod run;
+
+pub use self::envelope::{InTenant, Shared, SharedJob};
+pub use self::error::{GiveUp, JobError};
+pub use self::reference::TenantRef;
+
+#[cfg(doc)]
+use crate::tenancy::Tenancy;
