@@ -427,6 +427,16 @@ pub enum Error {
         reason: String,
     },
 
+    /// A job can't be written into a message.
+    #[error("a job for the queue {queue:?} can't be written as JSON")]
+    #[non_exhaustive]
+    Envelope {
+        /// The queue.
+        queue: String,
+        /// What the serializer says.
+        source: BoxError,
+    },
+
     /// Reading or writing a dump failed.
     #[error("{doing} failed")]
     #[non_exhaustive]

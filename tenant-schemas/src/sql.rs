@@ -20,6 +20,8 @@ use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::script::MigrationId;
 
+#[cfg(feature = "apalis")]
+pub(crate) mod apalis;
 pub(crate) mod changes;
 pub(crate) mod doctor;
 pub(crate) mod ledgers;

@@ -41,6 +41,14 @@ pub enum JobError {
         taken: bool,
     },
 
+    /// The message is no envelope of the kind that was expected. No retry helps.
+    #[error("the message is refused: {reason}")]
+    #[non_exhaustive]
+    Refused {
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// What the message says is no primary key of the tenant model. No retry helps.
     #[error(
         "{id:?} is no primary key of the tenant model: the message was sent by another program, or garbled"
@@ -109,6 +117,16 @@ pub enum JobError {
         message: String,
     },
 
+    /// The worker has no tenancy of this model (feature `apalis`).
+    #[error(
+        "the worker has no tenancy of {model}: give it one with `.layer(TenancyLayer::new(tenancy))`"
+    )]
+    #[non_exhaustive]
+    NoTenancy {
+        /// The tenant model.
+        model: &'static str,
+    },
+
     /// The job did not get as far as its tenant.
     #[error("the job was not begun")]
     NotBegun(#[source] Error),
@@ -121,13 +139,23 @@ impl JobError {
     #[must_use]
     pub fn can_retry(&self) -> bool {
         match self {
-            Self::Gone { .. } | Self::BadReference { .. } | Self::SharedSchema { .. } => false,
+            Self::Gone { .. }
+            | Self::Refused { .. }
+            | Self::BadReference { .. }
+            | Self::SharedSchema { .. } => false,
             Self::Failed { source, .. } => !source.is::<GiveUp>(),
             Self::NoSchema { .. }
             | Self::Behind { .. }
             | Self::Panicked { .. }
+            | Self::NoTenancy { .. }
             | Self::NotBegun(_) => true,
         }
+    }
+
+    /// Whether the tenant's schema is missing or behind, and may not be soon.
+    #[must_use]
+    pub fn tenant_is_not_ready(&self) -> bool {
+        matches!(self, Self::NoSchema { .. } | Self::Behind { .. })
     }
 }
 

@@ -50,6 +50,8 @@
 //! help: a tenant whose schema is still being made, or migrated, is worth
 //! waiting for, one that is gone is not.
 
+#[cfg(feature = "apalis")]
+pub mod apalis;
 mod envelope;
 mod error;
 mod ready;

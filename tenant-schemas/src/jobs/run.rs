@@ -94,6 +94,15 @@ impl<T: TenantModel> Tenancy<T> {
         Ok(conn)
     }
 
+    /// The tenant that a reference names, if it is ready for work.
+    #[cfg(feature = "apalis")]
+    pub(crate) fn find_ready(&self, reference: &TenantRef) -> Result<T, JobError> {
+        let mut conn = self.public()?;
+        let tenant = self.find_on(&mut conn, reference)?;
+        self.check_ready(&mut conn, &tenant, reference)?;
+        Ok(tenant)
+    }
+
     fn find_on(&self, conn: &mut TenantConnection, reference: &TenantRef) -> Result<T, JobError> {
         let id: T::Id = reference.id().parse().map_err(|_| JobError::BadReference {
             id: reference.id().to_owned(),
@@ -125,28 +134,37 @@ impl<T: TenantModel> Tenancy<T> {
         tenant: &T,
         reference: &TenantRef,
     ) -> Result<(), JobError> {
-        let schema = tenant.schema_name();
-        let no_schema = || JobError::NoSchema {
-            tenant: reference.clone(),
-            schema: schema.clone(),
-        };
-        let asked = [(schema.clone(), Kind::Tenant(tenant.tenant_type()))];
-        match readiness(conn, self.registry(), &asked)?.pop() {
-            Some(Readiness::Ready) => {}
-            Some(Readiness::Behind(pending)) => {
-                return Err(JobError::Behind {
-                    tenant: reference.clone(),
-                    schema: schema.clone(),
-                    pending,
-                });
-            }
-            Some(Readiness::NoSchema) | None => return Err(no_schema()),
-        }
+        self.check_ready(conn, tenant, reference)?;
         conn.set_tenant(tenant).map_err(|error| match error {
             // Renamed or dropped since we looked: the next try finds out.
-            Error::NoSuchSchema { .. } => no_schema(),
+            Error::NoSuchSchema { schema } => JobError::NoSchema {
+                tenant: reference.clone(),
+                schema,
+            },
             error => error.into(),
         })
+    }
+
+    fn check_ready(
+        &self,
+        conn: &mut TenantConnection,
+        tenant: &T,
+        reference: &TenantRef,
+    ) -> Result<(), JobError> {
+        let schema = tenant.schema_name();
+        let asked = [(schema.clone(), Kind::Tenant(tenant.tenant_type()))];
+        match readiness(conn, self.registry(), &asked)?.pop() {
+            Some(Readiness::Ready) => Ok(()),
+            Some(Readiness::Behind(pending)) => Err(JobError::Behind {
+                tenant: reference.clone(),
+                schema: schema.clone(),
+                pending,
+            }),
+            Some(Readiness::NoSchema) | None => Err(JobError::NoSchema {
+                tenant: reference.clone(),
+                schema: schema.clone(),
+            }),
+        }
     }
 }
 

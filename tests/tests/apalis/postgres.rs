@@ -1,0 +1,128 @@
+//! Sending a task in the transaction of the work that it follows from.
+
+use std::time::{Duration, SystemTime};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::result::Error as DieselError;
+use serde::{Deserialize, Serialize};
+use tenant_schemas::jobs::apalis::PostgresQueue;
+use tenant_schemas::jobs::{InTenant, Shared, SharedJob};
+use tenant_schemas::{Error, TenantConnection};
+
+use crate::queue::{AddRoom, Task, add, add_room, pool, postgres, work_until, worker};
+use crate::support::{Client, Db, rooms_of};
+
+/// Sends a room to the tenant of a connection's scope.
+fn send(conn: &mut TenantConnection, name: &str) -> Result<bool, Error> {
+    let job = AddRoom {
+        name: name.to_owned(),
+    };
+    let envelope = InTenant::current::<Client>(conn, job)?;
+    PostgresQueue::new("rooms").push(conn, &envelope)
+}
+
+fn queued(db: &Db) -> Vec<String> {
+    db.strings("SELECT convert_from(job, 'UTF8')::json -> 'job' ->> 'name' AS value FROM apalis.jobs ORDER BY 1")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c120_a_task_is_sent_with_the_transaction_of_its_tenant_or_not_at_all() {
+    let db = Db::new();
+    let pool = pool(&db).await;
+    let acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+
+    let failed = conn.transaction(|conn| {
+        add(conn, "Lost")?;
+        send(conn, "Lost too")?;
+        Err::<(), Error>(DieselError::RollbackTransaction.into())
+    });
+    assert!(failed.is_err());
+    assert!(queued(&db).is_empty());
+    assert!(rooms_of(&mut conn).is_empty());
+
+    conn.transaction(|conn| {
+        add(conn, "Blue")?;
+        send(conn, "Green")?;
+        assert!(queued(&db).is_empty(), "nobody sees it before the commit");
+        let undone = conn.transaction(|conn| {
+            send(conn, "Undone")?;
+            Err::<(), Error>(DieselError::RollbackTransaction.into())
+        });
+        assert!(undone.is_err());
+        // It leaves the scope alone.
+        assert_eq!(conn.tenant(), Some(&acme));
+        assert_eq!(rooms_of(conn), ["Blue"]);
+        Ok::<_, Error>(())
+    })
+    .expect("committed");
+    assert_eq!(queued(&db), ["Green"]);
+
+    let (tenancy, tenant) = (db.tenancy.clone(), acme.clone());
+    work_until!(
+        worker!(postgres::<Task>(&pool), db.tenancy, add_room),
+        move || { rooms_of(&mut tenancy.tenant(&tenant).expect("acme")).len() == 2 }
+    );
+    assert_eq!(rooms_of(&mut conn), ["Blue", "Green"]);
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_says_when_how_often_and_how_urgently() {
+    #[derive(Serialize, Deserialize)]
+    struct Sweep;
+    impl SharedJob for Sweep {}
+
+    let db = Db::new();
+    let pool = pool(&db).await;
+    let mut conn = db.tenancy.public().expect("public");
+    let year_3000 = SystemTime::UNIX_EPOCH + Duration::from_secs(32_503_680_000);
+    PostgresQueue::new("sweeps")
+        .run_at(year_3000)
+        .run_after(Duration::from_secs(60))
+        .priority(3)
+        .max_attempts(5)
+        .push(&mut conn, &Shared::new(Sweep))
+        .expect("sent");
+    let row = "SELECT job_type || ' ' || status || ' ' || attempts || ' ' || max_attempts || ' ' || priority \
+               || ' ' || to_char(run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') || ' ' || convert_from(job, 'UTF8') \
+               AS value FROM apalis.jobs";
+    assert_eq!(
+        db.strings(row),
+        [r#"sweeps Pending 0 5 3 3000-01-01 00:01:00 {"v":1,"shared":true,"job":null}"#]
+    );
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_tenants_can_choose_the_same_idempotency_key() {
+    let db = Db::new();
+    let pool = pool(&db).await;
+    let [acme, globex] = db.tenants(["acme", "globex"]);
+    let queue = PostgresQueue::new("rooms").idempotency_key("room 1");
+    let mut conn = db.tenancy.public().expect("public");
+    let new: Vec<bool> = [&acme, &globex, &acme]
+        .into_iter()
+        .map(|tenant| {
+            let envelope = InTenant::new(tenant, "room 1").expect("an envelope");
+            queue.push(&mut conn, &envelope).expect("sent")
+        })
+        .collect();
+    assert_eq!(new, [true, true, false]);
+    pool.close().await;
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_an_error_that_says_so() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    let error = send(&mut conn, "Blue").expect_err("there is no apalis");
+    let said = error.to_string();
+    assert!(said.contains("PostgresStorage::setup"), "{said}");
+    // A table of that name in the tenant's own schema is not taken for it.
+    conn.batch_execute("CREATE TABLE jobs (id text)")
+        .expect("a table");
+    assert!(send(&mut conn, "Blue").is_err());
+}
