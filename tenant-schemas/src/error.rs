@@ -427,6 +427,26 @@ pub enum Error {
         reason: String,
     },
 
+    /// A job that was run for a tenant failed, or could not be begun.
+    #[error("the job failed for schema {schema}")]
+    #[non_exhaustive]
+    Job {
+        /// The tenant's schema.
+        schema: SchemaName,
+        /// What failed: a `jobs::JobError`.
+        source: BoxError,
+    },
+
+    /// A schedule can't be used.
+    #[error("schedule {name:?} can't be used: {reason}")]
+    #[non_exhaustive]
+    Schedule {
+        /// Its name.
+        name: String,
+        /// What is wrong with it, and the way out.
+        reason: String,
+    },
+
     /// A job can't be written into a message.
     #[error("a job for the queue {queue:?} can't be written as JSON")]
     #[non_exhaustive]

@@ -24,6 +24,8 @@ use crate::script::MigrationId;
 pub(crate) mod apalis;
 pub(crate) mod changes;
 pub(crate) mod doctor;
+#[cfg(feature = "jobs")]
+pub(crate) mod jobs;
 pub(crate) mod ledgers;
 pub(crate) mod status;
 

@@ -57,10 +57,12 @@ mod error;
 mod ready;
 mod reference;
 mod run;
+mod schedule;
 
 pub use self::envelope::{InTenant, Shared, SharedJob};
 pub use self::error::{GiveUp, JobError};
 pub use self::reference::TenantRef;
+pub use self::schedule::{Fired, Schedule, Scheduler, Stop, Turn};
 
 #[cfg(doc)]
 use crate::tenancy::Tenancy;
