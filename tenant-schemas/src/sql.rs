@@ -403,6 +403,22 @@ pub(crate) fn lock_in_transaction(conn: &mut PgConnection, key: i64) -> QueryRes
     conn.batch_execute(&take_lock(key))
 }
 
+/// Lets other sessions see how far the work on a schema is, before the transaction ends.
+///
+/// The name of a session is seen by all at once, whatever the transaction
+/// becomes, and goes back by itself when that ends, or dies.
+pub(crate) fn show_progress(schema: &SchemaName, done: usize) -> String {
+    format!(
+        "SET LOCAL application_name TO {}",
+        literal(&format!("{}{done}", progress_of(schema)))
+    )
+}
+
+/// What the name of a session that works on a schema begins with. It fits, whatever the schema is called.
+pub(crate) fn progress_of(schema: &SchemaName) -> String {
+    format!("tenant-schemas {:016x} ", crate::ledger::lock_key(schema))
+}
+
 /// Takes a lock until the transaction ends, as part of a message.
 pub(crate) fn take_lock(key: i64) -> String {
     format!("SELECT pg_catalog.pg_advisory_xact_lock({key})")

@@ -54,6 +54,7 @@
 pub mod apalis;
 mod envelope;
 mod error;
+mod provision;
 mod ready;
 mod reference;
 mod run;
@@ -61,6 +62,7 @@ mod schedule;
 
 pub use self::envelope::{InTenant, Shared, SharedJob};
 pub use self::error::{GiveUp, JobError};
+pub use self::provision::{ProvisionTenant, Provisioning, provision_later};
 pub use self::reference::TenantRef;
 pub use self::schedule::{Fired, Schedule, Scheduler, Stop, Turn};
 

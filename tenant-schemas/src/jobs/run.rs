@@ -103,7 +103,11 @@ impl<T: TenantModel> Tenancy<T> {
         Ok(tenant)
     }
 
-    fn find_on(&self, conn: &mut TenantConnection, reference: &TenantRef) -> Result<T, JobError> {
+    pub(super) fn find_on(
+        &self,
+        conn: &mut TenantConnection,
+        reference: &TenantRef,
+    ) -> Result<T, JobError> {
         let id: T::Id = reference.id().parse().map_err(|_| JobError::BadReference {
             id: reference.id().to_owned(),
         })?;

@@ -59,6 +59,8 @@ pub(crate) struct Job {
     pub(crate) fresh: bool,
     /// What was applied before, if this is the rest of a job that was announced then.
     pub(crate) resumed: Option<Vec<MigrationId>>,
+    /// Other sessions can see how far it is.
+    pub(crate) watched: bool,
 }
 
 /// Failures of listeners, gathered while the work goes on.
@@ -76,6 +78,7 @@ impl Job {
             adopt: false,
             fresh: false,
             resumed: None,
+            watched: false,
         }
     }
 

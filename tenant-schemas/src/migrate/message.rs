@@ -106,6 +106,15 @@ impl<'a> Message<'a> {
             self.text
                 .push_str(&sql::record(schema, step.id(), &step.script.checksum));
         }
+        if run.job.watched {
+            let all = run.registry.apps_of(&run.job.kind);
+            let done = all
+                .flat_map(|app| &app.scripts)
+                .position(|script| script.id == *step.id())
+                .map_or(0, |before| before + 1);
+            self.text.push_str(SEPARATOR);
+            self.text.push_str(&sql::show_progress(schema, done));
+        }
     }
 
     pub(super) fn end(&mut self, run: &Run<'_>) {

@@ -25,9 +25,20 @@ pub(crate) struct Work {
     /// Events that wait for that rest.
     events: Vec<Happened>,
     pub(crate) failures: Failures,
+    /// Other sessions can see how far it is.
+    watched: bool,
 }
 
 impl Work {
+    /// Work that other sessions can see the progress of.
+    #[cfg(feature = "jobs")]
+    pub(crate) fn watched() -> Self {
+        Self {
+            watched: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn save<T: TenantModel>(
         tenant: &T,
         conn: &mut TenantConnection,
@@ -125,6 +136,7 @@ impl Work {
         job.fresh = !there.schema;
         job.atomic = true;
         job.adopt = adopt;
+        job.watched = self.watched;
         let (done, unfinished) = job.run_in_transaction(conn, registry, &self.failures)?;
         self.saved.provisioned = !is_public;
         self.saved.applied = done.applied;
@@ -152,6 +164,7 @@ impl Work {
             rest,
             events,
             failures,
+            watched: _,
         } = self;
         if let Some(job) = rest {
             if outer {

@@ -3,9 +3,9 @@
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
-use super::{take_lock, within};
+use super::{progress_of, take_lock, within};
 use crate::name::SchemaName;
 
 /// Which slot of a schedule was fired last, and which tenants it is done for:
@@ -15,27 +15,32 @@ const SCHEDULES: &str = "__tenant_schedules";
 /// A slot, given in microseconds since 1970.
 const SLOT: &str = "('epoch'::timestamptz + $2 * interval '1 microsecond')";
 
-/// Makes the table of schedules; its lock is held by those who look whether it is there.
+/// Makes the table of schedules, unless it is there.
 pub(crate) fn make_schedules(
     conn: &mut PgConnection,
     public: &SchemaName,
     lock: i64,
 ) -> QueryResult<()> {
+    let columns = "schedule text, tenant_id text, slot timestamptz NOT NULL, finished_at timestamptz, \
+         PRIMARY KEY (schedule, tenant_id)";
+    make(conn, &within(public, SCHEDULES), columns, lock)
+}
+
+/// Makes a table unless it is there; two sessions that find none make it one after the other.
+fn make(conn: &mut PgConnection, table: &str, columns: &str, lock: i64) -> QueryResult<()> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = diesel::sql_types::Bool)]
         found: bool,
     }
-    let table = within(public, SCHEDULES);
     let row: Row = diesel::sql_query("SELECT pg_catalog.to_regclass($1) IS NOT NULL AS found")
-        .bind::<Text, _>(&table)
+        .bind::<Text, _>(table)
         .get_result(conn)?;
     if row.found {
         return Ok(());
     }
     conn.batch_execute(&format!(
-        "{}; CREATE TABLE IF NOT EXISTS {table} (schedule text, tenant_id text, \
-         slot timestamptz NOT NULL, finished_at timestamptz, PRIMARY KEY (schedule, tenant_id))",
+        "{}; CREATE TABLE IF NOT EXISTS {table} ({columns})",
         take_lock(lock)
     ))
 }
@@ -127,4 +132,108 @@ pub(crate) fn finished(
     .bind::<BigInt, _>(slot)
     .load(conn)?;
     Ok(rows.into_iter().map(|row| row.tenant_id).collect())
+}
+
+/// Which tenants were to be provisioned by a job, and why that failed: beside the
+/// shared tables. A tenant had no schema at the time of its request: one that it
+/// has later is its own.
+const PROVISIONING: &str = "__tenant_provisioning";
+
+/// Makes the table of tenants that are provisioned by jobs, unless it is there.
+pub(crate) fn make_provisioning(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    lock: i64,
+) -> QueryResult<()> {
+    let columns = "tenant_id text PRIMARY KEY, requested_at timestamptz, \
+         failures integer NOT NULL DEFAULT 0, failed_at timestamptz, reason text";
+    make(conn, &within(public, PROVISIONING), columns, lock)
+}
+
+/// Notes that a tenant is to be provisioned by a job, and has no schema.
+pub(crate) fn request_provisioning(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    tenant_id: &str,
+) -> QueryResult<()> {
+    diesel::sql_query(format!(
+        "INSERT INTO {} AS old (tenant_id, requested_at) VALUES ($1, now()) \
+         ON CONFLICT (tenant_id) DO UPDATE SET requested_at = coalesce(old.requested_at, now())",
+        within(public, PROVISIONING)
+    ))
+    .bind::<Text, _>(tenant_id)
+    .execute(conn)
+    .map(drop)
+}
+
+/// Notes why a tenant could not be provisioned; `None` if it is.
+pub(crate) fn note_provisioning(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    tenant_id: &str,
+    reason: Option<&str>,
+) -> QueryResult<()> {
+    diesel::sql_query(format!(
+        "INSERT INTO {} AS old (tenant_id, failures, failed_at, reason) \
+         SELECT $1, 1, now(), $2 WHERE $2 IS NOT NULL \
+         ON CONFLICT (tenant_id) DO UPDATE SET failures = old.failures + 1, failed_at = now(), reason = $2",
+        within(public, PROVISIONING)
+    ))
+    .bind::<Text, _>(tenant_id)
+    .bind::<Nullable<Text>, _>(reason)
+    .execute(conn)?;
+    if reason.is_none() {
+        diesel::sql_query(format!(
+            "UPDATE {} SET reason = NULL WHERE tenant_id = $1 AND reason IS NOT NULL",
+            within(public, PROVISIONING)
+        ))
+        .bind::<Text, _>(tenant_id)
+        .execute(conn)?;
+    }
+    Ok(())
+}
+
+/// What is noted of a tenant that is provisioned by a job.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct ProvisioningRow {
+    /// The tenant had no schema at the time of its request.
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    pub(crate) requested: bool,
+    #[diesel(sql_type = Integer)]
+    pub(crate) failures: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) reason: Option<String>,
+}
+
+/// Reads what is noted of a tenant that is provisioned by a job.
+pub(crate) fn provisioning(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    tenant_id: &str,
+) -> QueryResult<Option<ProvisioningRow>> {
+    diesel::sql_query(format!(
+        "SELECT requested_at IS NOT NULL AS requested, failures, reason FROM {} WHERE tenant_id = $1",
+        within(public, PROVISIONING)
+    ))
+    .bind::<Text, _>(tenant_id)
+    .get_result(conn)
+    .optional()
+}
+
+/// How many migrations a session that works on a schema has behind it, if there is one.
+pub(crate) fn at_work(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Option<usize>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        done: String,
+    }
+    let row: Option<Row> = diesel::sql_query(
+        "SELECT pg_catalog.substr(application_name, pg_catalog.length($1) + 1) AS done \
+         FROM pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() \
+         AND pg_catalog.starts_with(application_name, $1) LIMIT 1",
+    )
+    .bind::<Text, _>(progress_of(schema))
+    .get_result(conn)
+    .optional()?;
+    Ok(row.and_then(|row| row.done.parse().ok()))
 }

@@ -6,12 +6,14 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use serde::{Deserialize, Serialize};
-use tenant_schemas::jobs::apalis::PostgresQueue;
-use tenant_schemas::jobs::{InTenant, Shared, SharedJob};
-use tenant_schemas::{Error, TenantConnection};
+use tenant_schemas::jobs::apalis::{PostgresQueue, TenantTask, provision_tenant};
+use tenant_schemas::jobs::{
+    InTenant, ProvisionTenant, Provisioning, Shared, SharedJob, TenantRef, provision_later,
+};
+use tenant_schemas::{Error, Lifecycle as _, SaveOptions, TenantConnection};
 
 use crate::queue::{AddRoom, Task, add, add_room, pool, postgres, work_until, worker};
-use crate::support::{Client, Db, rooms_of};
+use crate::support::{Client, Db, client, customers, hotels, rooms_of};
 
 /// Sends a room to the tenant of a connection's scope.
 fn send(conn: &mut TenantConnection, name: &str) -> Result<bool, Error> {
@@ -125,4 +127,45 @@ fn a_queue_that_is_not_there_is_an_error_that_says_so() {
     conn.batch_execute("CREATE TABLE jobs (id text)")
         .expect("a table");
     assert!(send(&mut conn, "Blue").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_signs_up_is_provisioned_by_a_worker() {
+    let later = provision_later::<Client>(|conn, envelope| {
+        PostgresQueue::new("rooms").push(conn, envelope)?;
+        Ok(())
+    });
+    let db = Db::with(|builder| {
+        let builder = builder.app(customers()).app(hotels());
+        builder.listener_in_transaction(later)
+    });
+    let pool = pool(&db).await;
+    let sign_up = |conn: &mut TenantConnection, schema: &str| {
+        let mut tenant = client(schema);
+        let options = SaveOptions::new().auto_create_schema(false);
+        tenant.save_with(conn, options).map(|_| tenant)
+    };
+    let mut conn = db.tenancy.public().expect("public");
+    let undone = conn.transaction(|conn| {
+        sign_up(conn, "undone")?;
+        Err::<(), Error>(DieselError::RollbackTransaction.into())
+    });
+    assert!(undone.is_err());
+    let sent = "SELECT count(*)::text AS value FROM apalis.jobs";
+    assert_eq!(db.strings(sent), ["0"], "the job went with its tenant");
+
+    let acme = sign_up(&mut conn, "acme").expect("saved");
+    drop(conn);
+    assert_eq!(db.strings(sent), ["1"]);
+    let reference = TenantRef::of(&acme).expect("a reference");
+    let state = db.tenancy.provisioning(&reference);
+    assert_eq!(state.expect("a state"), Provisioning::Waiting);
+    let tenancy = db.tenancy.clone();
+    let queue = postgres::<TenantTask<ProvisionTenant>>(&pool);
+    work_until!(
+        worker!(queue, db.tenancy, provision_tenant::<Client>),
+        move || tenancy.provisioning(&reference).expect("a state") == Provisioning::Ready
+    );
+    assert!(rooms_of(&mut db.tenancy.tenant(&acme).expect("acme")).is_empty());
+    pool.close().await;
 }

@@ -18,6 +18,7 @@
 //! `generation` · connections look again once a change is committed
 //! `isolation` · whose rows a query sees, after transactions and scopes that failed too
 //! `jobs` · a job and its tenant: what travels, where it runs, and when it does not
+//! `jobs_provision` · tenants that get their schema from a job, and a page that shows how far it is
 //! `jobs_schedule` · periodic jobs, fanned out over tenants by one process of several
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
 //! `migrate_failures` · what becomes of a run in which something fails, and who is to blame
@@ -61,6 +62,7 @@ mod fleet;
 mod generation;
 mod isolation;
 mod jobs;
+mod jobs_provision;
 mod jobs_schedule;
 mod lifecycle;
 mod migrate_failures;

@@ -3,16 +3,17 @@
 use std::fmt;
 
 use apalis_core::task::Task;
+use apalis_core::task::data::Data;
 use apalis_core::task::from_request::FromRequest;
 
 use crate::connection::TenantConnection;
 use crate::error::{BoxError, Error};
 use crate::jobs::run::run;
-use crate::jobs::{InTenant, JobError, Shared, TenantRef};
+use crate::jobs::{InTenant, JobError, ProvisionTenant, Shared, TenantRef};
 use crate::model::TenantModel;
 use crate::tenancy::Tenancy;
 
-use super::Received;
+use super::{Received, TenantTask};
 
 /// Lends a connection in the scope of a task's tenant to a closure; a handler takes it.
 ///
@@ -131,6 +132,20 @@ impl<T: TenantModel, J: Sync> FromRequest<Task<Received<Shared<J>>>> for SharedD
         let tenancy = tenancy_of(task)?;
         Ok(Self { tenancy })
     }
+}
+
+/// The handler of a worker that provisions tenants: `.build(provision_tenant::<Client>)`.
+///
+/// # Errors
+///
+/// As [`Tenancy::provision_job`].
+pub async fn provision_tenant<T: TenantModel>(
+    task: TenantTask<ProvisionTenant>,
+    tenancy: Data<Tenancy<T>>,
+) -> Result<(), JobError> {
+    let envelope = task.into_envelope()?;
+    let Data(tenancy) = tenancy;
+    blocking(move || tenancy.provision_job(&envelope)).await
 }
 
 /// The tenancy that the layer left with the task.

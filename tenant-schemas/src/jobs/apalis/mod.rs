@@ -80,7 +80,7 @@ mod layer;
 mod postgres;
 mod task;
 
-pub use self::db::{SharedDb, TenantDb};
+pub use self::db::{SharedDb, TenantDb, provision_tenant};
 pub use self::layer::{TenancyLayer, TenancyService};
 pub use self::postgres::{Envelope, PostgresQueue};
 pub use self::task::{Received, ReceivedEnvelope, SharedTask, TenantTask};
