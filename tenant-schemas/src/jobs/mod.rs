@@ -44,6 +44,22 @@
 //! was renamed meanwhile is followed; one that was deleted is gone, also if
 //! another has its schema's name now. Primary keys must not be used twice.
 //!
+//! # Jobs that are due again and again
+//!
+//! A [`Scheduler`] runs a job for all tenants, some, or those of which a closure
+//! says yes, whenever a [`Schedule`] says so, in one process of several.
+//!
+//! # Tenants that a job makes
+//!
+//! [`ProvisionTenant`] gives a tenant its schema after it was saved, and
+//! [`Tenancy::provisioning`] says how far that is.
+//!
+//! # Jobs are done at least once
+//!
+//! A worker that dies after the commit and before it says so makes its queue
+//! send the job again. A job that must not be done twice has to find that out in
+//! the tenant's own tables, in the transaction that it does its work in.
+//!
 //! # What can go wrong
 //!
 //! [`JobError`] says it, and [`JobError::can_retry`] whether trying again can
