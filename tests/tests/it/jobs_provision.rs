@@ -114,7 +114,8 @@ fn a_tenant_that_signs_up_is_provisioned_by_a_job_and_another_process_sees_how_f
     assert_eq!(state(&page, &acme), Provisioning::Ready);
     assert!(rooms_of(&mut page.tenant(&acme).expect("acme")).is_empty());
     // The session has its own name back.
-    let named = "SELECT count(*)::text AS value FROM pg_stat_activity WHERE application_name LIKE 'tenant-schemas %'";
+    let named = "SELECT count(*)::text AS value FROM pg_stat_activity \
+                 WHERE datname = current_database() AND application_name LIKE 'tenant-schemas %'";
     assert_eq!(db.strings(named), ["0"]);
 }
 
