@@ -46,6 +46,8 @@ impl SaveOptions {
 
     /// Whether a new tenant's schema is created. Defaults to the model's `auto_create_schema`.
     ///
+    /// A schema of its name that exists already is refused either way: it would be somebody else's.
+    ///
     /// Without its schema the tenant is announced with
     /// [`SchemaNeedsSync`](crate::Event::SchemaNeedsSync); [`Lifecycle::provision`](crate::Lifecycle::provision) makes up for it.
     pub fn auto_create_schema(self, create: bool) -> Self {

@@ -84,6 +84,19 @@ impl Work {
             let adopt = options.schema == SchemaChoice::Adopt;
             work.provision(&stored, conn, registry, adopt)?;
         } else {
+            // It would be somebody else's, a deleted tenant's perhaps, and the new one would read it.
+            let schema = stored.schema_name();
+            let is_there = conn
+                .own(|inner| {
+                    ledger::lock_in_transaction(inner, schema)?;
+                    sql::schema_exists(inner, schema)
+                })
+                .map_err(|error| Error::database("looking for the schema", error))?;
+            if is_there {
+                return Err(Error::SchemaExists {
+                    schema: schema.clone(),
+                });
+            }
             let event = happened(&stored, What::SchemaNeedsSync);
             emit(conn, registry, event, &work.failures)?;
         }

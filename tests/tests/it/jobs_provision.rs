@@ -276,17 +276,23 @@ fn a_schema_that_was_not_made_for_the_tenant_is_never_taken_over() {
 
     // The one that signs up is refused at once.
     let refused = sign_up(&db.tenancy, "acme").expect_err("refused");
-    let source = std::error::Error::source(&refused)
-        .expect("a cause")
-        .to_string();
-    assert!(source.contains("schema acme already exists"), "{source}");
+    let words = refused.to_string();
+    assert!(words.contains("schema acme already exists"), "{words}");
     assert!(sent.lock().expect("no panic").is_empty());
     let saved = "SELECT schema_name::text AS value FROM clients";
     assert!(db.strings(saved).is_empty(), "nothing was saved");
 
-    // Saved by a program without that listener, it fails for good.
+    // One whose row was written by hand fails for good.
     let other = db.again(|builder| builder.app(customers()).app(hotels()));
-    let new = sign_up(&other, "acme").expect("saved");
+    db.raw()
+        .batch_execute(
+            "INSERT INTO clients (schema_name, domain_url, name, on_trial) \
+             VALUES ('acme', 'acme.my-domain.com', 'Acme', true)",
+        )
+        .expect("by hand");
+    let new = Client::by_schema(&mut other.public().expect("public"), "acme")
+        .expect("read")
+        .expect("there");
     // However often it is tried.
     for tries in 1..=2 {
         let error = other.provision_job(&envelope(&new)).expect_err("refused");

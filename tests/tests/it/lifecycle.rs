@@ -656,3 +656,28 @@ fn tenants_whose_tables_refer_to_the_tenants_can_come_and_go_at_the_same_time() 
     });
     assert_eq!(db.tenancy.tenants().expect("read"), []);
 }
+
+#[test]
+fn c13_a_schema_that_a_deleted_tenant_left_is_refused_also_if_none_is_to_be_created() {
+    let db = Db::new();
+    let old = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&old).expect("acme"), 1, "Blue");
+    let mut conn = db.tenancy.public().expect("public");
+    let deleted = old.delete(&mut conn).expect("deleted");
+    assert!(!deleted.schema_dropped);
+    // The control: its rows are there to be read by whoever is called so.
+    assert_eq!(db.strings("SELECT name AS value FROM acme.rooms"), ["Blue"]);
+    let mut new = client("acme");
+    let later = SaveOptions::new().auto_create_schema(false);
+    let refused = new.save_with(&mut conn, later);
+    assert!(
+        matches!(refused, Err(Error::SchemaExists { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(Client::all(&mut conn).expect("read"), []);
+    new.adopt(&mut conn).expect("asked for by name");
+    assert_eq!(
+        rooms_of(&mut db.tenancy.tenant(&new).expect("acme")),
+        ["Blue"]
+    );
+}
