@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
+use super::observe;
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result};
 use crate::event::panic_message;
@@ -123,21 +124,26 @@ impl Db {
         } = self.waiting.clone();
         let since = Instant::now();
         let Ok(Ok(permit)) = timeout(wait, connections.acquire_owned()).await else {
-            return Err(Error::Busy { waited: wait }.into());
+            let busy = Error::Busy { waited: wait };
+            observe::waited(since.elapsed(), Some(&busy));
+            return Err(busy.into());
         };
         let left = wait.saturating_sub(since.elapsed());
         let scope = self.scope.clone();
         let caller = Caller::default();
         let is_gone = Arc::clone(&caller.is_gone);
+        let enter = observe::here(scope.schema());
         let work = spawn_blocking(move || {
+            let _entered = enter();
             let schema = scope.schema().clone();
             let result = catch_unwind(AssertUnwindSafe(|| {
                 if is_gone.load(Ordering::Relaxed) {
                     return Err(Error::Busy { waited: wait }.into()); // nobody reads it
                 }
                 // Others may use the pool beside us.
-                let mut conn = checkout(&pool, &scope, Some(left.max(MIN_WAIT)))?;
-                f(&mut conn)
+                let taken = checkout(&pool, &scope, Some(left.max(MIN_WAIT)));
+                observe::waited(since.elapsed(), taken.as_ref().err());
+                f(&mut *taken?)
             }));
             drop(permit);
             result.unwrap_or_else(|panic| {

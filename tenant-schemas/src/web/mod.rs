@@ -150,6 +150,26 @@
 //! sends none; so does a request for nobody. A tenant that is not remembered costs a
 //! checkout of the public schema and a query for its row, once for all requests.
 //!
+//! # Logs and metrics
+//!
+//! With the feature `tracing`, the rest of a request runs in a span `tenant` with
+//! the fields `schema` and `domain`: the domain of the tenant's row, or the host if
+//! domains have a table of their own. What a closure of [`run`](TenantDb::run)
+//! logs on its thread is in it too, through `tracing` or, with a subscriber that
+//! takes them, through `log`. A task that outlived its request has a span with the
+//! schema. Paths that are bypassed have none.
+//!
+//! With the feature `metrics`, there are
+//!
+//! - `tenant_requests_total`, a counter with the labels `outcome` (`tenant`,
+//!   `public`, `bypassed`, `unknown`, `malformed`, `suspended`, `unavailable`) and
+//!   `group` (that of [`group_by`](SiteBuilder::group_by), or empty);
+//! - `tenant_connection_wait_seconds`, a histogram with the label `outcome`
+//!   (`taken`, `busy`, `failed`).
+//!
+//! No label has the name of a tenant: there are as many series with 5,000 tenants
+//! as with 5.
+//!
 //! # When all connections are in use
 //!
 //! A request waits for one at most [`wait_for_connection`](SiteBuilder::wait_for_connection);
@@ -161,6 +181,11 @@ pub mod actix;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod db;
+#[cfg_attr(
+    not(any(feature = "actix", feature = "tower")),
+    expect(dead_code, reason = "the frameworks are told of")
+)]
+mod observe;
 mod site;
 #[cfg(any(feature = "actix", feature = "axum"))]
 mod tenant;

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::db::{PublicDb, TenantDb, Waiting};
+use super::observe;
 use crate::connection::Scope;
 #[cfg(any(feature = "actix", feature = "tower"))]
 use crate::error::chain;
@@ -69,6 +70,7 @@ struct Inner<T: TenantModel> {
     unknown: Unknown,
     bypassed: Vec<String>,
     suspended: Option<Box<Suspended<T>>>,
+    group: Option<Box<Group<T>>>,
     wait: Duration,
     /// One permit for each of the pool's connections.
     connections: Arc<Semaphore>,
@@ -76,6 +78,7 @@ struct Inner<T: TenantModel> {
 }
 
 type Suspended<T> = dyn Fn(&T) -> bool + Send + Sync;
+type Group<T> = dyn Fn(&T) -> &'static str + Send + Sync;
 
 /// What becomes of a request for a tenant that does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -185,6 +188,15 @@ pub(super) fn words_of(error: &Error) -> &'static str {
     }
 }
 
+/// Notes that a request was turned away.
+#[cfg(any(feature = "actix", feature = "tower"))]
+pub(super) fn turned_away(refusal: &Refusal) {
+    observe::turned_away(refusal);
+    if let Refusal::Unavailable(error) = refusal {
+        log_failure(error);
+    }
+}
+
 /// Tells the log what a stranger may not know.
 #[cfg(any(feature = "actix", feature = "tower"))]
 pub(super) fn log_failure(error: &Error) {
@@ -204,6 +216,7 @@ pub struct SiteBuilder<T: TenantModel> {
     unknown: Unknown,
     bypassed: Vec<String>,
     suspended: Option<Box<Suspended<T>>>,
+    group: Option<Box<Group<T>>>,
     wait: Duration,
 }
 
@@ -246,6 +259,17 @@ impl<T: TenantModel> SiteBuilder<T> {
         }
     }
 
+    /// Counts requests of tenants by a group that they are in, such as their plan. Defaults to one group for all.
+    ///
+    /// The names of the groups are part of the program, so the metrics (feature
+    /// `metrics`) can't become more with the tenants.
+    pub fn group_by(self, group: impl Fn(&T) -> &'static str + Send + Sync + 'static) -> Self {
+        Self {
+            group: Some(Box::new(group)),
+            ..self
+        }
+    }
+
     /// Sets how long a request may wait for a connection. Defaults to 1 s.
     pub fn wait_for_connection(self, time: Duration) -> Self {
         Self { wait: time, ..self }
@@ -261,6 +285,7 @@ impl<T: TenantModel> SiteBuilder<T> {
             unknown,
             bypassed,
             suspended,
+            group,
             wait,
         } = self;
         if resolvers.is_empty() {
@@ -273,6 +298,7 @@ impl<T: TenantModel> SiteBuilder<T> {
             unknown,
             bypassed,
             suspended,
+            group,
             wait,
             connections: Arc::new(Semaphore::new(size)),
             lookups: Arc::new(Semaphore::new(LOOKUPS.min(size))),
@@ -311,6 +337,7 @@ impl<T: TenantModel> Site<T> {
             unknown: Unknown::default(),
             bypassed: Vec::new(),
             suspended: None,
+            group: None,
             wait: Duration::from_secs(1),
         }
     }
@@ -343,6 +370,20 @@ impl<T: TenantModel> Site<T> {
             self.waiting(),
             Scope::new(registry.policy.path(registry.public())),
         )
+    }
+
+    /// Notes that a request was let in, and opens the span in which the rest of it runs.
+    #[cfg_attr(
+        not(any(feature = "actix", feature = "tower")),
+        expect(dead_code, reason = "the frameworks call it")
+    )]
+    pub(super) fn entered(&self, visit: &Visit<T>, head: &RequestHead<'_>) -> observe::RequestSpan {
+        let group = match (visit, &self.0.group) {
+            (Visit::Tenant(tenant), Some(group)) => Some(group(tenant)),
+            _ => None,
+        };
+        observe::let_in(visit, group);
+        observe::RequestSpan::new(visit, self.0.tenancy.registry().public(), head)
     }
 
     fn waiting(&self) -> Waiting {

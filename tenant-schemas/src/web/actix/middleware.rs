@@ -17,7 +17,7 @@ use super::{OriginalUri, Whose};
 use crate::model::TenantModel;
 use crate::resolve::RequestHead;
 use crate::web::TenantDb;
-use crate::web::site::{Admission, Refusal, Site, Visit, log_failure};
+use crate::web::site::{Admission, Refusal, Site, Visit, turned_away};
 
 type Refuse = dyn Fn(&Refusal, &HttpRequest) -> HttpResponse + Send + Sync;
 
@@ -105,15 +105,14 @@ where
             };
             match admitted {
                 Ok(admission) => {
+                    let span = site.entered(&admission.visit, &RequestHead::of_actix(&request));
                     enter(&mut request, &site, admission);
-                    let response = service.call(request).await?;
+                    let response = span.around(|| service.call(request)).await?;
                     Ok(response.map_into_left_body())
                 }
                 // An answer, not a failure: that would pass by the middleware around this one.
                 Err(refusal) => {
-                    if let Refusal::Unavailable(error) = &refusal {
-                        log_failure(error);
-                    }
+                    turned_away(&refusal);
                     let response = refuse(&refusal, request.request());
                     Ok(request.into_response(response).map_into_right_body())
                 }

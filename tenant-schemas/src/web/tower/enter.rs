@@ -5,6 +5,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 
 use crate::model::TenantModel;
+use crate::resolve::RequestHead;
+use crate::web::observe::RequestSpan;
 use crate::web::site::{Admission, Site, Visit};
 use crate::web::{PublicDb, TenantDb};
 
@@ -13,8 +15,13 @@ use crate::web::{PublicDb, TenantDb};
 pub struct OriginalUri(pub Uri);
 
 /// Leaves with the request whose it is and what it may use, and strips its path.
-pub(super) fn enter<T: TenantModel>(site: &Site<T>, admission: Admission<T>, parts: &mut Parts) {
+pub(super) fn enter<T: TenantModel>(
+    site: &Site<T>,
+    admission: Admission<T>,
+    parts: &mut Parts,
+) -> RequestSpan {
     let Admission { visit, stripped } = admission;
+    let span = site.entered(&visit, &RequestHead::of(parts));
     if stripped > 0 {
         keep(parts);
         strip(&mut parts.uri, stripped);
@@ -31,6 +38,7 @@ pub(super) fn enter<T: TenantModel>(site: &Site<T>, admission: Admission<T>, par
     }
     extensions.insert::<PublicDb>(site.public_db());
     extensions.insert(visit);
+    span
 }
 
 /// Keeps the URI as the client sent it; what another one kept before is older.

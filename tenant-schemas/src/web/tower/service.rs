@@ -13,7 +13,8 @@ use super::enter::enter;
 use super::refuse::{PlainText, Refuse};
 use crate::model::TenantModel;
 use crate::resolve::RequestHead;
-use crate::web::site::{Refusal, Site, log_failure};
+use crate::web::observe::Spanned;
+use crate::web::site::{Refusal, Site, turned_away};
 
 /// A service behind a [`Site`]; [`SiteLayer`](super::SiteLayer) makes it.
 #[derive(Clone)]
@@ -63,8 +64,8 @@ where
         match reading.done() {
             // Most requests: nobody has to be asked, and nothing is put on the heap for it.
             Ok(admission) => {
-                enter(&self.site, admission, &mut parts);
-                let future = self.inner.call(Request::from_parts(parts, body));
+                let span = enter(&self.site, admission, &mut parts);
+                let future = span.around(|| self.inner.call(Request::from_parts(parts, body)));
                 SiteFuture::new(State::Inner { future })
             }
             Err(reading) => {
@@ -75,8 +76,9 @@ where
                 let future = Box::pin(async move {
                     match site.admit(reading).await {
                         Ok(admission) => {
-                            enter(&site, admission, &mut parts);
-                            inner.call(Request::from_parts(parts, body)).await
+                            let span = enter(&site, admission, &mut parts);
+                            let rest = || inner.call(Request::from_parts(parts, body));
+                            span.around(rest).await
                         }
                         Err(refusal) => Ok(refused(&refuse, &refusal, &parts)),
                     }
@@ -92,9 +94,7 @@ fn refused<B>(
     refusal: &Refusal,
     request: &http::request::Parts,
 ) -> Response<B> {
-    if let Refusal::Unavailable(error) = refusal {
-        log_failure(error);
-    }
+    turned_away(refusal);
     refuse.refuse(refusal, request)
 }
 
@@ -113,7 +113,7 @@ pin_project! {
     enum State<F, B, E> {
         Inner {
             #[pin]
-            future: F,
+            future: Spanned<F>,
         },
         Refused {
             response: Option<Response<B>>,

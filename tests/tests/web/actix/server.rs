@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::web::{self, Bytes, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt};
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, rt};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
@@ -94,13 +94,15 @@ pub(super) fn public(config: &mut ServiceConfig) {
     config
         .route("/whoami", web::get().to(whoami))
         .route("/plans", web::get().to(names_of_plans))
-        .route("/rooms", web::get().to(names_of_rooms));
+        .route("/rooms", web::get().to(names_of_rooms))
+        .route("/log", web::get().to(logs));
 }
 
 pub(super) fn tenants(config: &mut ServiceConfig) {
     config
         .route("/whoami", web::get().to(whoami))
         .route("/rooms", web::get().to(names_of_rooms))
+        .route("/log", web::get().to(logs))
         .route("/panic", web::get().to(panics))
         .route("/panic-in-closure", web::get().to(panics_in_closure))
         .route("/add", web::get().to(add))
@@ -140,6 +142,34 @@ async fn names_of_plans(db: PublicDb) -> Result<String> {
 
 async fn names_of_rooms(db: TenantDb) -> Result<String> {
     db.run(|conn| Ok(rooms_of(conn).join(","))).await
+}
+
+async fn logs(visit: Visit<Client>, public: PublicDb, request: HttpRequest) -> Result<String> {
+    let mark = request.query_string().to_owned();
+    tracing::info!("{mark} in the handler");
+    let Visit::Tenant(_) = visit else {
+        let in_closure = move |_: &mut TenantConnection| {
+            log::info!("{mark} in a closure");
+            Ok(String::new())
+        };
+        return public.run(in_closure).await;
+    };
+    let db = request.extensions().get::<TenantDb>().cloned();
+    let db = db.expect("a tenant's");
+    let afterwards = mark.clone();
+    db.run(move |_| {
+        log::info!("{mark} in a closure");
+        Ok::<_, Error>(())
+    })
+    .await?;
+    let task = rt::spawn(async move {
+        db.run(move |_| {
+            log::info!("{afterwards} afterwards");
+            Ok::<_, Error>(String::new())
+        })
+        .await
+    });
+    task.await.expect("no panic")
 }
 
 async fn panics(_: TenantDb) -> String {

@@ -37,4 +37,6 @@ checks_of! { server::Axum:
     c79_what_fails_is_rolled_back,
     when_all_connections_are_in_use_503_says_when_to_try_again,
     a_request_takes_as_many_statements_as_the_documentation_says,
+    c111_log_lines_carry_schema_and_domain,
+    metrics_tell_outcomes_and_groups_and_never_tenants,
 }

@@ -53,12 +53,14 @@ pub(super) fn public() -> Router {
         .route("/whoami", get(whoami))
         .route("/plans", get(names_of_plans))
         .route("/rooms", get(names_of_rooms))
+        .route("/log", get(logs))
 }
 
 pub(super) fn tenants() -> Router {
     Router::new()
         .route("/whoami", get(whoami))
         .route("/rooms", get(names_of_rooms))
+        .route("/log", get(logs))
         .route("/panic", get(panics))
         .route("/panic-in-closure", get(panics_in_closure))
         .route("/add", get(add))
@@ -93,6 +95,36 @@ async fn names_of_plans(db: PublicDb) -> Result<String> {
         .run(move |conn| Ok::<Vec<String>, Error>(read(conn)?))
         .await?
         .join(","))
+}
+
+async fn logs(tenant: Option<TenantDb>, public: PublicDb, uri: Uri) -> Result<()> {
+    let mark = uri.query().unwrap_or_default().to_owned();
+    tracing::info!("{mark} in the handler");
+    match tenant {
+        None => {
+            let in_closure = move |_: &mut _| {
+                log::info!("{mark} in a closure");
+                Ok(())
+            };
+            public.run(in_closure).await
+        }
+        Some(db) => {
+            let afterwards = mark.clone();
+            let in_closure = move |_: &mut _| {
+                log::info!("{mark} in a closure");
+                Ok::<_, Error>(())
+            };
+            db.run(in_closure).await?;
+            let task = tokio::spawn(async move {
+                db.run(move |_| {
+                    log::info!("{afterwards} afterwards");
+                    Ok::<_, Error>(())
+                })
+                .await
+            });
+            task.await.expect("no panic")
+        }
+    }
 }
 
 async fn panics(_: TenantDb) {
