@@ -59,6 +59,17 @@ pub enum JobError {
         id: String,
     },
 
+    /// No tenant has the schema that a message of Celery's names. No retry helps.
+    #[error(
+        "no tenant has the schema {schema}: it was deleted or renamed after the message was sent, \
+         which names it by that alone: send it again from the tenant"
+    )]
+    #[non_exhaustive]
+    NoSuchTenant {
+        /// What the message says.
+        schema: SchemaName,
+    },
+
     /// The tenant's schema is one that is shared. No retry helps.
     #[error(
         "tenant {tenant} has the shared schema {schema}, where no tenant's job runs: \
@@ -142,6 +153,7 @@ impl JobError {
             Self::Gone { .. }
             | Self::Refused { .. }
             | Self::BadReference { .. }
+            | Self::NoSuchTenant { .. }
             | Self::SharedSchema { .. } => false,
             Self::Failed { source, .. } => !source.is::<GiveUp>(),
             Self::NoSchema { .. }
@@ -156,6 +168,24 @@ impl JobError {
     #[must_use]
     pub fn tenant_is_not_ready(&self) -> bool {
         matches!(self, Self::NoSchema { .. } | Self::Behind { .. })
+    }
+
+    /// The variant's name, for programs in other languages.
+    #[cfg(feature = "celery")]
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Gone { .. } => "Gone",
+            Self::Refused { .. } => "Refused",
+            Self::BadReference { .. } => "BadReference",
+            Self::NoSuchTenant { .. } => "NoSuchTenant",
+            Self::SharedSchema { .. } => "SharedSchema",
+            Self::NoSchema { .. } => "NoSchema",
+            Self::Behind { .. } => "Behind",
+            Self::Failed { .. } => "Failed",
+            Self::Panicked { .. } => "Panicked",
+            Self::NoTenancy { .. } => "NoTenancy",
+            Self::NotBegun(_) => "NotBegun",
+        }
     }
 }
 

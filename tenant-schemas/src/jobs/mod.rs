@@ -68,6 +68,8 @@
 
 #[cfg(feature = "apalis")]
 pub mod apalis;
+#[cfg(feature = "celery")]
+pub mod celery;
 mod envelope;
 mod error;
 mod provision;
