@@ -12,7 +12,8 @@ use tenant_schemas::jobs::apalis::{SharedDb, SharedTask, TenancyLayer, TenantDb}
 use tenant_schemas::jobs::{JobError, Shared, SharedJob};
 use tenant_schemas::{DeleteOptions, Lifecycle as _, SaveOptions, SchemaName, Tenancy};
 
-use crate::queue::{Redis, Task, add, add_room, pool, postgres, redis, to, work_until, worker};
+use crate::queue::{Task, add, add_room, pool, postgres, redis, to, work_until, worker};
+use crate::redis::Redis;
 use crate::support::{Client, Db, client, insert_room, name, plans, rooms_of};
 
 /// Counts the plans, which all share.

@@ -10,7 +10,8 @@ use tenant_schemas::Tenancy;
 use tenant_schemas::jobs::JobError;
 use tenant_schemas::jobs::apalis::TenantDb;
 
-use crate::queue::{Redis, Task, add, add_room, pool, postgres, redis, to, work_until, worker};
+use crate::queue::{Task, add, add_room, pool, postgres, redis, to, work_until, worker};
+use crate::redis::Redis;
 use crate::support::{Client, Db, customers, hotels, insert_room, rooms_of};
 
 /// Holds the URL of the database, for the worker that is to be killed.

@@ -3,6 +3,7 @@
 //!
 //! `support` · what these tests share with those in `it`
 //! `queue` · the storages, the workers, the handlers
+//! `redis` · a Redis for a test
 //! `both` · what holds on either storage
 //! `killed` · a worker killed with `kill -9` in the middle of a tenant's job
 //! `postgres` · sending a task in the transaction of the work that it follows from
@@ -11,6 +12,9 @@ mod both;
 mod killed;
 mod postgres;
 mod queue;
+#[path = "../redis.rs"]
+#[allow(dead_code, reason = "these tests need less of it")]
+mod redis;
 #[path = "../it/support.rs"]
 #[allow(dead_code, reason = "these tests need less of it")]
 mod support;

@@ -1,11 +1,6 @@
 //! The storages, the workers, the handlers.
 
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::*;
@@ -14,7 +9,6 @@ use apalis_redis::RedisStorage;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use tempfile::TempDir;
 use tenant_schemas::TenantConnection;
 use tenant_schemas::jobs::apalis::{TenantDb, TenantTask};
 use tenant_schemas::jobs::{InTenant, JobError};
@@ -117,62 +111,6 @@ pub(crate) fn postgres<A>(pool: &PgPool) -> PostgresStorage<A> {
         .heartbeat_interval(Duration::from_secs(1))
         .missed_heartbeats(2);
     PostgresStorage::new(pool).with_config(config)
-}
-
-/// A Redis of its own, on a socket, gone with this value.
-pub(crate) struct Redis {
-    process: Child,
-    directory: TempDir,
-}
-
-impl Redis {
-    /// `None` where Redis is not installed.
-    pub(crate) fn start() -> Option<Self> {
-        let directory = TempDir::with_prefix("redis").expect("a directory");
-        let socket = directory.path().join("socket");
-        let process = Command::new("redis-server")
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--unixsocket",
-            ])
-            .arg(&socket)
-            .current_dir(directory.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(process) = process else {
-            // Past the test runner, which would keep it for itself.
-            let _ = std::io::stderr().write_all(
-                b"SKIPPED: a test on Redis, for want of redis-server (apt-get install redis-server)\n",
-            );
-            return None;
-        };
-        let redis = Self { process, directory };
-        let patience = Instant::now() + Duration::from_secs(20);
-        while UnixStream::connect(&socket).is_err() {
-            assert!(Instant::now() < patience, "Redis does not listen");
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(redis)
-    }
-
-    pub(crate) fn url(&self) -> String {
-        let socket = self.directory.path().join("socket");
-        let socket = fs::canonicalize(socket).expect("the socket is there");
-        format!("redis+unix://{}", socket.display())
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// The queue `rooms` on Redis, for tasks of any kind.

@@ -1,0 +1,377 @@
+//! From Rust to Rust: killed workers, several tenants at once, what is no task.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use ::redis::Commands as _;
+use diesel::prelude::*;
+use tenant_schemas::jobs::Stop;
+use tenant_schemas::jobs::celery::{CeleryError, Delivery, Producer, SendOptions, Worker};
+use tenant_schemas::{DeleteOptions, Lifecycle as _, Tenancy, TenantConnection};
+
+use crate::support::{Client, client, customers, hotels, insert_room, name, rooms_of};
+use crate::world::{AddRoom, Running, World, add, add_room, to, until, worker, working};
+
+/// Holds the URL of the database, for the worker that is to be killed.
+const URL: &str = "TENANT_SCHEMAS_KILLED_URL";
+/// Holds the URL of its Redis.
+const REDIS: &str = "TENANT_SCHEMAS_KILLED_REDIS";
+
+/// Not a test of its own: the worker that is killed by the next one.
+#[test]
+fn the_worker_that_is_killed() {
+    let (Ok(url), Ok(redis)) = (std::env::var(URL), std::env::var(REDIS)) else {
+        return;
+    };
+    let tenancy = Tenancy::<Client>::builder(&url)
+        .app(customers())
+        .app(hotels())
+        .build()
+        .expect("a tenancy");
+    let stuck = |conn: &mut TenantConnection, task: &Delivery<AddRoom>| {
+        conn.transaction(|conn| {
+            add(conn, &task.job.name)?;
+            println!("in the middle");
+            std::io::stdout().flush().expect("it is heard");
+            std::thread::sleep(Duration::from_secs(3600));
+            QueryResult::Ok(())
+        })
+    };
+    let worker = worker(tenancy, &redis)
+        .visibility(Duration::from_secs(2))
+        .task(stuck);
+    worker.run(&Stop::new()).expect("it is killed before that");
+}
+
+#[test]
+fn a_task_of_a_worker_that_was_killed_is_done_once() {
+    let Some(world) = World::start() else { return };
+    let [acme, globex] = world.db.tenants(["acme", "globex"]);
+    insert_room(
+        &mut world.db.tenancy.tenant(&globex).expect("globex"),
+        1,
+        "Theirs",
+    );
+    world.producer().send(&to(&acme, "Blue")).expect("sent");
+    let child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["rust::the_worker_that_is_killed", "--exact", "--nocapture"])
+        .env(URL, world.db.database.url())
+        .env(REDIS, world.redis.url())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = Running(child.expect("the worker starts"));
+    let stdout = child.0.stdout.take().expect("its output");
+    let line = BufReader::new(stdout)
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains("in the middle"));
+    assert!(line.is_some(), "the worker did not get as far");
+    // The room is there to be lost: in a transaction that is open.
+    let open = "SELECT count(*)::text AS value FROM pg_stat_activity \
+                WHERE datname = current_database() AND state = 'idle in transaction' \
+                AND query LIKE '%FROM \"rooms\"%'";
+    assert_eq!(world.db.strings(open), ["1"]);
+    drop(child);
+    assert!(world.rooms(&acme).is_empty(), "what it did is rolled back");
+    assert!(world.list("rust").is_empty(), "it is not in the queue");
+    working(&world.hotel_worker(), || {
+        until(|| !world.rooms(&acme).is_empty());
+    });
+    assert_eq!(world.rooms(&acme), ["Blue"]);
+    assert_eq!(world.rooms(&globex), ["Theirs"]);
+    let left: usize = world
+        .raw_redis()
+        .hlen("tenant_schemas.rust.messages")
+        .expect("a hash");
+    assert_eq!(left, 0, "nobody will do it again");
+}
+
+#[test]
+fn a_task_that_takes_longer_than_the_visibility_is_done_once() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let begun = Arc::new(AtomicUsize::new(0));
+    let long = |begun: &Arc<AtomicUsize>| {
+        let begun = Arc::clone(begun);
+        move |conn: &mut TenantConnection, task: &Delivery<AddRoom>| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_secs(3));
+            add(conn, &task.job.name)
+        }
+    };
+    let one_second = Duration::from_secs(1);
+    let one = world.worker().visibility(one_second).task(long(&begun));
+    let other = world.worker().visibility(one_second).task(long(&begun));
+    world.producer().send(&to(&acme, "Blue")).expect("sent");
+    working(&one, || {
+        working(&other, || {
+            until(|| !world.rooms(&acme).is_empty());
+        });
+    });
+    assert_eq!(begun.load(Ordering::Relaxed), 1);
+    assert_eq!(world.rooms(&acme), ["Blue"]);
+}
+
+#[test]
+fn two_tenants_tasks_run_on_one_worker_at_once() {
+    let Some(world) = World::start() else { return };
+    let [acme, globex] = world.db.tenants(["acme", "globex"]);
+    let producer = world.producer();
+    for number in 1..=20 {
+        producer
+            .send(&to(&acme, &format!("acme {number}")))
+            .expect("sent");
+        producer
+            .send(&to(&globex, &format!("globex {number}")))
+            .expect("sent");
+    }
+    let met = Arc::new((AtomicUsize::new(0), Barrier::new(2)));
+    let meeting = Arc::clone(&met);
+    let worker = world.worker().concurrency(2).task(
+        move |conn: &mut TenantConnection, task: &Delivery<AddRoom>| {
+            let whose = conn.schema_name().expect("a scope").to_string();
+            conn.transaction(|conn| {
+                // Each tenant has rooms of the same numbers.
+                let number = task.job.name.split(' ').nth(1).expect("a number");
+                insert_room(conn, number.parse().expect("a number"), &task.job.name);
+                if number == "1" {
+                    // The first of each tenant wait for each other in the middle.
+                    meeting.1.wait();
+                    meeting.0.fetch_add(1, Ordering::Relaxed);
+                }
+                let seen = rooms_of(conn);
+                assert!(seen.iter().all(|room| room.starts_with(&whose)), "{seen:?}");
+                QueryResult::Ok(())
+            })
+        },
+    );
+    working(&worker, || {
+        until(|| world.rooms(&acme).len() == 20 && world.rooms(&globex).len() == 20);
+    });
+    assert_eq!(met.0.load(Ordering::Relaxed), 2);
+    for tenant in [&acme, &globex] {
+        let rooms = world.rooms(tenant);
+        let schema = tenant.schema_name.as_str();
+        assert!(
+            rooms.iter().all(|room| room.starts_with(schema)),
+            "{rooms:?}"
+        );
+    }
+}
+
+#[test]
+fn c120_a_task_for_each_of_a_hundred_tenants_runs_in_its_own() {
+    let Some(world) = World::start() else { return };
+    let tenants: Vec<Client> = (0..100)
+        .map(|number| world.db.tenant(&format!("t{number}")))
+        .collect();
+    let producer = world.producer();
+    for tenant in &tenants {
+        producer
+            .send(&to(tenant, tenant.schema_name.as_str()))
+            .expect("sent");
+    }
+    working(&world.hotel_worker().concurrency(3), || {
+        until(|| world.rooms(&tenants[99]).len() == 1 && world.list("rust").is_empty());
+    });
+    for tenant in &tenants {
+        assert_eq!(world.rooms(tenant), [tenant.schema_name.as_str()]);
+    }
+}
+
+#[test]
+fn c120_a_tenant_that_was_renamed_is_followed_and_one_that_is_gone_has_no_heir() {
+    let Some(world) = World::start() else { return };
+    let [acme, mut globex] = world.db.tenants(["acme", "globex"]);
+    let producer = world.producer();
+    producer.send(&to(&acme, "Blue")).expect("sent");
+    producer.send(&to(&globex, "Red")).expect("sent");
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    let mut conn = world.db.tenancy.public().expect("public");
+    acme.delete_with(&mut conn, options).expect("deleted");
+    globex
+        .rename(&mut conn, &name("globex_inc"))
+        .expect("renamed");
+    drop(conn);
+    let heirs = ["acme", "globex"].map(|schema| {
+        let mut heir = client(schema);
+        heir.domain_url = format!("{schema}.their-domain.com");
+        heir.save(&mut world.db.tenancy.public().expect("public"))
+            .expect("saved");
+        heir
+    });
+    working(&world.hotel_worker(), || {
+        until(|| !world.rooms(&globex).is_empty());
+    });
+    assert_eq!(world.rooms(&globex), ["Red"]);
+    for heir in &heirs {
+        assert!(world.rooms(heir).is_empty());
+    }
+    assert!(world.list("rust").is_empty(), "nobody tries it again");
+}
+
+#[test]
+fn a_job_that_panics_is_retried_on_a_clean_connection() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let panicked = |conn: &mut TenantConnection, task: &Delivery<AddRoom>| {
+        conn.transaction(|conn| {
+            add(conn, &task.job.name)?;
+            assert!(task.retries > 0, "the roof is leaking");
+            QueryResult::Ok(())
+        })
+    };
+    world.producer().send(&to(&acme, "Blue")).expect("sent");
+    working(&world.worker().task(panicked), || {
+        until(|| !world.rooms(&acme).is_empty());
+    });
+    assert_eq!(world.rooms(&acme), ["Blue"]);
+}
+
+#[test]
+fn a_task_is_given_up_after_its_last_retry() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let hopeless = move |_: &mut TenantConnection, _: &Delivery<AddRoom>| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Err::<(), _>("hopeless")
+    };
+    let id = world.producer().send(&to(&acme, "Blue")).expect("sent");
+    let key = format!("celery-task-meta-{id}");
+    working(&world.worker().max_retries(2).task(hopeless), || {
+        until(|| {
+            let meta: Option<String> = world.raw_redis().get(&key).expect("a result");
+            meta.is_some_and(|meta| meta.contains("FAILURE") && meta.contains("acme: hopeless"))
+        });
+    });
+    assert_eq!(begun.load(Ordering::Relaxed), 3);
+    assert!(world.list("rust").is_empty());
+}
+
+#[test]
+fn what_is_no_task_is_deleted_and_the_worker_goes_on() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let in_public = world.trap();
+    for garbage in [
+        "",
+        "garbage",
+        "{}",
+        r#"{"headers":{}}"#,
+        r#"{"headers":{"id":"1","task":"rust.add_room"}}"#,
+    ] {
+        world
+            .raw_redis()
+            .lpush::<_, _, ()>("rust", garbage)
+            .expect("pushed");
+    }
+    world.producer().send(&to(&acme, "Blue")).expect("sent");
+    working(&world.hotel_worker(), || {
+        until(|| !world.rooms(&acme).is_empty());
+    });
+    assert!(world.list("rust").is_empty());
+    assert!(in_public().is_empty());
+}
+
+#[test]
+fn a_task_that_is_not_due_is_given_back_by_a_worker_that_stops() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let later = SendOptions::new()
+        .countdown(Duration::from_secs(3600))
+        .priority(6);
+    world
+        .producer()
+        .send_with(&to(&acme, "Later"), &later)
+        .expect("sent");
+    let sent = world.list("rust\x06\x166");
+    assert_eq!(sent.len(), 1);
+    working(&world.hotel_worker(), || {
+        until(|| world.list("rust\x06\x166").is_empty());
+    });
+    assert_eq!(world.list("rust\x06\x166"), sent, "as it was");
+    assert!(world.rooms(&acme).is_empty());
+}
+
+#[test]
+fn urgent_tasks_come_first() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let producer = world.producer();
+    for (name, priority) in [("last", 9), ("third", 6), ("first", 0), ("second", 3)] {
+        let options = SendOptions::new().priority(priority);
+        producer
+            .send_with(&to(&acme, name), &options)
+            .expect("sent");
+    }
+    working(&world.hotel_worker(), || {
+        until(|| world.rooms(&acme).len() == 4);
+    });
+    assert_eq!(world.rooms(&acme), ["first", "second", "third", "last"]);
+}
+
+#[test]
+fn what_can_not_work_is_said_at_once() {
+    let db = crate::support::Db::new();
+    assert!(matches!(
+        Producer::new("amqp://localhost"),
+        Err(CeleryError::Url { .. })
+    ));
+    let nowhere = "redis+socket:///nowhere/redis.sock";
+    let worker = || {
+        Worker::new(db.tenancy.clone(), nowhere)
+            .expect("a URL")
+            .task(add_room)
+    };
+    let error = worker().run(&Stop::new()).expect_err("no Redis");
+    assert_eq!(
+        error.to_string(),
+        "Redis at /nowhere/redis.sock: connecting failed"
+    );
+    let error = worker()
+        .task(add_room)
+        .run(&Stop::new())
+        .expect_err("two handlers");
+    assert!(
+        matches!(
+            error,
+            CeleryError::TwoHandlers {
+                task: "rust.add_room",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let acme = db.tenant("acme");
+    let producer = Producer::new(nowhere).expect("a URL");
+    assert!(matches!(
+        producer.send(&to(&acme, "Blue")),
+        Err(CeleryError::Redis { .. })
+    ));
+}
+
+#[test]
+fn a_producer_finds_redis_again() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let producer = world.producer();
+    producer.send(&to(&acme, "Blue")).expect("sent");
+    let mut raw = world.raw_redis();
+    let killed: usize = ::redis::cmd("CLIENT")
+        .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .query(&mut raw)
+        .expect("killed");
+    assert_eq!(killed, 1);
+    producer.send(&to(&acme, "Red")).expect("sent again");
+    assert_eq!(world.list("rust").len(), 2);
+    let headers: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(&world.list("rust")[0]).expect("JSON");
+    assert_eq!(headers["headers"]["_schema_name"], "acme");
+}
