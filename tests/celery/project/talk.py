@@ -13,6 +13,7 @@ from celery.result import AsyncResult
 from django_tenants.utils import schema_context
 
 from customers.models import Client
+from hotels.tasks import add_room_in_rust
 from project.celery import app
 
 
@@ -25,6 +26,12 @@ def send(schema, task, args=(), kwargs=None, **options):
 def send_without_tenant(task, args=(), kwargs=None, **options):
     """Sends a task as a project does that knows nothing of tenants."""
     return Celery.send_task(app, task, args, kwargs, **options).id
+
+
+def delay_in_rust(schema, name):
+    """Sends a task from a tenant's scope in the way that Django code does."""
+    with schema_context(schema):
+        return add_room_in_rust.delay(name).id
 
 
 def result(id):
@@ -42,7 +49,7 @@ def save_client(schema):
     return client.id
 
 
-ASKED = {f.__name__: f for f in (send, send_without_tenant, result, save_client)}
+ASKED = {f.__name__: f for f in (send, send_without_tenant, delay_in_rust, result, save_client)}
 
 for line in sys.stdin:
     name, args, kwargs = json.loads(line)

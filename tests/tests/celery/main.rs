@@ -7,9 +7,11 @@
 //! `rust` · from Rust to Rust: killed workers, several tenants at once, what is no task
 //! `to_python` · tasks that Python's workers run
 //! `from_python` · tasks that a Django project sends
+//! `page` · what `docs/from-django.md` shows
 //! `takeover` · a Django project that a Rust program joins, as `docs/from-django.md` says
 
 mod from_python;
+mod page;
 #[path = "../redis.rs"]
 mod redis;
 mod rust;

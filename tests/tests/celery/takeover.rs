@@ -1,13 +1,13 @@
 //! A Django project that a Rust program joins, as `docs/from-django.md` says.
 
 use serde_json::json;
-use tenant_schemas::jobs::InTenant;
-use tenant_schemas::jobs::celery::Producer;
-use tenant_schemas::{AppScope, TenantModel as _};
+use tenant_schemas::jobs::{InTenant, JobError};
+use tenant_schemas::{AppScope, Tenancy, TenantModel as _};
 
+use crate::page;
 use crate::redis::Redis;
 use crate::support::{Client, Db, customers, hotels, insert_room, rooms_of, sql_app};
-use crate::world::{AddRoomInPython, World, working};
+use crate::world::{World, working};
 
 /// What the Rust program adds to the hotels once it migrates them.
 fn bookings() -> tenant_schemas::App {
@@ -22,12 +22,27 @@ fn bookings() -> tenant_schemas::App {
     )
 }
 
+/// Whether a job for the last tenant is begun.
+fn begins(tenancy: &Tenancy<Client>) -> Result<(), JobError> {
+    let tenants = tenancy.tenants().expect("the tenants");
+    let envelope = InTenant::new(tenants.last().expect("one"), ()).expect("an envelope");
+    tenancy.run_job(&envelope, |_, ()| Ok::<_, JobError>(()))
+}
+
 #[test]
 fn a_django_project_and_a_rust_program_share_tenants_and_their_tasks() {
     let Some(redis) = Redis::start() else { return };
     let db = Db::unmigrated(|builder| builder.app(customers()).app(hotels()));
     let world = World { db, redis };
     let Some(django) = world.django() else { return };
+    let tenancy = &world.db.tenancy;
+    let ran = || {
+        tenancy
+            .migrate()
+            .run()
+            .and_then(tenant_schemas::Report::into_result)
+    };
+    let is_current = || tenancy.migrate().check().expect("looked").is_empty();
 
     // Django's, for years.
     django.manage(&["migrate_schemas", "--shared", "--verbosity", "0"]);
@@ -35,91 +50,59 @@ fn a_django_project_and_a_rust_program_share_tenants_and_their_tasks() {
     for schema in ["acme", "globex"] {
         talk.ask("save_client", &json!([schema]), &json!({}));
     }
-
-    // Rust looks at it, and would fail: the tables are there.
-    let tenancy = &world.db.tenancy;
-    assert!(
-        !tenancy
-            .migrate()
-            .shared()
-            .check()
-            .expect("looked")
-            .is_empty()
-    );
-    assert!(
-        tenancy
-            .migrate()
-            .shared()
-            .run()
-            .expect("run")
-            .into_result()
-            .is_err()
-    );
+    ran().expect_err("the tables are there");
 
     // Rust takes over what is there, and nothing runs.
-    let taken = tenancy.migrate().fake(true).run().expect("run");
-    taken.into_result().expect("every ledger is written");
-    assert!(tenancy.migrate().check().expect("looked").is_empty());
-    assert_eq!(
-        world
-            .db
-            .strings("SELECT count(*)::text AS value FROM plans"),
-        ["0"]
-    );
-    let tenants = tenancy.tenants().expect("the tenants");
-    let schemas: Vec<&str> = tenants
-        .iter()
-        .map(|tenant| tenant.schema_name().as_str())
-        .collect();
-    assert_eq!(schemas, ["acme", "globex"]);
+    page::take_over(tenancy).expect("every ledger is written");
+    assert!(is_current());
+    let plans = "SELECT count(*)::text AS value FROM plans";
+    assert_eq!(world.db.strings(plans), ["0"]);
 
-    // From now on it migrates.
+    // Django still makes a tenant, which is taken over as well.
+    talk.ask("save_client", &json!(["hooli"]), &json!({}));
+    let early = begins(tenancy).expect_err("nothing is noted of it");
+    assert!(matches!(early, JobError::Behind { .. }), "{early}");
+    page::take_over(tenancy).expect("every ledger is written");
+    assert!(is_current());
+    begins(tenancy).expect("it is ready");
+
+    // From now on Rust migrates, and makes the tenants.
     let ours = world
         .db
         .again(|builder| builder.app(customers()).app(hotels()).app(bookings()));
-    ours.migrate()
-        .run()
-        .expect("run")
-        .into_result()
-        .expect("migrated");
-    for schema in schemas {
+    let report = ours.migrate().run().expect("run");
+    report.into_result().expect("migrated");
+    for schema in ["acme", "globex", "hooli"] {
+        let tables = world.db.tables(schema);
         assert!(
-            world.db.tables(schema).contains(&"bookings".to_owned()),
-            "{schema}"
+            tables.contains(&"bookings".to_owned()),
+            "{schema}: {tables:?}"
         );
     }
-    let initech = world.db.tenant("initech");
+    world.db.tenant("initech");
 
     // Tasks go both ways, in tenants that either has made.
+    let tenants = tenancy.tenants().expect("the tenants");
+    insert_room(&mut ours.tenant(&tenants[0]).expect("acme"), 1, "Ours");
+    let url = world.redis.url();
     let _worker = django.worker();
-    let producer = Producer::new(&world.redis.url())
-        .expect("a URL")
-        .queue("python");
-    let acme: &Client = &tenants[0];
-    insert_room(&mut ours.tenant(acme).expect("acme"), 1, "Ours");
-    for (tenant, rooms) in [(acme, 2), (&initech, 1)] {
-        let schema = tenant.schema_name.as_str();
-        let job = AddRoomInPython {
-            name: "Blue".to_owned(),
-        };
-        let sent = producer
-            .send(&InTenant::new(tenant, job).expect("an envelope"))
-            .expect("sent");
+    for (number, rooms) in [(0, 2), (2, 1), (3, 1)] {
+        let tenant = &tenants[number];
+        let schema = tenant.schema_name().as_str();
+        let sent = page::send(&url, tenant, "Blue").expect("sent");
         assert_eq!(
             talk.result(&sent),
             json!({"schema": schema, "rooms": rooms})
         );
-        let sent = talk.send(schema, "rust.add_room", &json!({"name": "Red"}), &json!({}));
-        working(&world.hotel_worker(), || {
-            assert_eq!(
-                talk.result(&sent),
-                json!({"schema": schema, "rooms": rooms + 1})
-            );
+        let sent = talk.ask("delay_in_rust", &json!([schema, "Red"]), &json!({}));
+        let sent = sent.as_str().expect("an identifier");
+        working(&page::worker(tenancy.clone(), &url).expect("a URL"), || {
+            assert_eq!(talk.result(sent), json!(rooms + 1));
         });
     }
-    assert_eq!(
-        rooms_of(&mut ours.tenant(acme).expect("acme")),
-        ["Ours", "Blue", "Red"]
-    );
-    assert!(world.rooms(&tenants[1]).is_empty());
+    let rooms = |number: usize| rooms_of(&mut ours.tenant(&tenants[number]).expect("a connection"));
+    assert_eq!(rooms(0), ["Ours", "Blue", "Red"]);
+    assert!(rooms(1).is_empty());
+    assert_eq!(rooms(2), ["Blue", "Red"]);
+    assert_eq!(rooms(3), ["Blue", "Red"]);
 }

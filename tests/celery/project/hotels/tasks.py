@@ -20,3 +20,8 @@ def add_room_at_second_try(self, name):
     if self.request.retries < 1:
         raise self.retry(countdown=0.2)
     return add(name)
+
+
+@app.task(name="rust.add_room")
+def add_room_in_rust(name):
+    raise NotImplementedError("a Rust worker runs it")
