@@ -11,7 +11,7 @@ use ::redis::Commands as _;
 use diesel::prelude::*;
 use tenant_schemas::jobs::Stop;
 use tenant_schemas::jobs::celery::{CeleryError, Delivery, Producer, SendOptions, Worker};
-use tenant_schemas::{DeleteOptions, Lifecycle as _, Tenancy, TenantConnection};
+use tenant_schemas::{DeleteOptions, Lifecycle as _, SaveOptions, Tenancy, TenantConnection};
 
 use crate::support::{Client, client, customers, hotels, insert_room, name, rooms_of};
 use crate::world::{AddRoom, Running, World, add, add_room, to, until, worker, working};
@@ -84,11 +84,10 @@ fn a_task_of_a_worker_that_was_killed_is_done_once() {
     });
     assert_eq!(world.rooms(&acme), ["Blue"]);
     assert_eq!(world.rooms(&globex), ["Theirs"]);
-    let left: usize = world
-        .raw_redis()
-        .hlen("tenant_schemas.rust.messages")
-        .expect("a hash");
-    assert_eq!(left, 0, "nobody will do it again");
+    let mut raw = world.raw_redis();
+    let messages: usize = raw.hlen("tenant_schemas.rust.messages").expect("a hash");
+    let in_work: usize = raw.zcard("tenant_schemas.rust.in_work").expect("a set");
+    assert_eq!((messages, in_work), (0, 0), "nobody will do it again");
 }
 
 #[test]
@@ -216,6 +215,29 @@ fn c120_a_tenant_that_was_renamed_is_followed_and_one_that_is_gone_has_no_heir()
 }
 
 #[test]
+fn c120_a_task_waits_for_its_tenant_to_be_provisioned() {
+    let Some(world) = World::start() else { return };
+    let mut acme = client("acme");
+    let later = SaveOptions::new().auto_create_schema(false);
+    acme.save_with(&mut world.db.tenancy.public().expect("public"), later)
+        .expect("saved");
+    let in_public = world.trap();
+    let id = world.producer().send(&to(&acme, "Blue")).expect("sent");
+    let key = format!("celery-task-meta-{id}");
+    working(&world.hotel_worker().max_retries(1000), || {
+        until(|| {
+            let meta: Option<String> = world.raw_redis().get(&key).expect("a result");
+            meta.is_some_and(|meta| meta.contains("RETRY") && meta.contains("NoSchema"))
+        });
+        acme.provision(&mut world.db.tenancy.public().expect("public"))
+            .expect("provisioned");
+        until(|| !world.rooms(&acme).is_empty());
+    });
+    assert_eq!(world.rooms(&acme), ["Blue"]);
+    assert!(in_public().is_empty());
+}
+
+#[test]
 fn a_job_that_panics_is_retried_on_a_clean_connection() {
     let Some(world) = World::start() else { return };
     let acme = world.db.tenant("acme");
@@ -256,6 +278,30 @@ fn a_task_is_given_up_after_its_last_retry() {
 }
 
 #[test]
+fn a_task_that_is_not_begun_for_want_of_a_database_is_not_given_up() {
+    use diesel::connection::SimpleConnection as _;
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let mut raw = world.db.raw();
+    raw.batch_execute("ALTER TABLE clients RENAME TO away")
+        .expect("renamed");
+    world.producer().send(&to(&acme, "Blue")).expect("sent");
+    working(&world.hotel_worker().max_retries(0), || {
+        until(|| {
+            let later: usize = world
+                .raw_redis()
+                .zcard("tenant_schemas.rust.later")
+                .expect("a set");
+            later == 1
+        });
+        raw.batch_execute("ALTER TABLE away RENAME TO clients")
+            .expect("renamed");
+        until(|| !world.rooms(&acme).is_empty());
+    });
+    assert_eq!(world.rooms(&acme), ["Blue"]);
+}
+
+#[test]
 fn what_is_no_task_is_deleted_and_the_worker_goes_on() {
     let Some(world) = World::start() else { return };
     let acme = world.db.tenant("acme");
@@ -266,6 +312,7 @@ fn what_is_no_task_is_deleted_and_the_worker_goes_on() {
         "{}",
         r#"{"headers":{}}"#,
         r#"{"headers":{"id":"1","task":"rust.add_room"}}"#,
+        r#"{"headers":{"id":"1","task":"rust.add_room","_schema_name":"acme","expires":"never"}}"#,
     ] {
         world
             .raw_redis()

@@ -298,7 +298,7 @@ mod tests {
         Message::read(value.to_string().as_bytes()).expect("a message")
     }
 
-    fn embed(value: Value, part: &str) -> Message {
+    fn embed(value: &Value, part: &str) -> Message {
         from_python(|message| {
             message["body"] =
                 Base64::encode_string(json!([[], {}, {part: value}]).to_string().as_bytes()).into();
@@ -371,11 +371,11 @@ mod tests {
         });
         let error = pickled.keywords(&["a"]).expect_err("pickled");
         assert!(error.contains("task_serializer"), "{error}");
-        let chained = embed(json!([{"task": "next"}]), "chain")
+        let chained = embed(&json!([{"task": "next"}]), "chain")
             .keywords(&[])
             .expect_err("chained");
         assert!(chained.contains("canvas (chain)"), "{chained}");
-        assert_eq!(embed(json!([]), "callbacks").keywords(&[]), Ok(Map::new()));
+        assert_eq!(embed(&json!([]), "callbacks").keywords(&[]), Ok(Map::new()));
         let late = from_python(|message| message["headers"]["eta"] = "tomorrow".into());
         assert!(late.time("eta").is_err());
     }

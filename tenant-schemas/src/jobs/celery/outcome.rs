@@ -35,6 +35,8 @@ pub(super) enum Outcome {
     Done(Value),
     Failed(JobError),
     Again(JobError, Duration),
+    /// Nothing is wrong with the task: it stays as it is.
+    NotBegun(JobError, Duration),
     NotRegistered,
     Expired,
 }
@@ -44,6 +46,10 @@ impl Patience {
     pub(super) fn judge(&self, result: Result<Value, JobError>, retries: u32) -> Outcome {
         match result {
             Ok(value) => Outcome::Done(value),
+            Err(error @ JobError::NotBegun(_)) => {
+                let countdown = self.countdown(&error, 0);
+                Outcome::NotBegun(error, countdown)
+            }
             Err(error) if error.can_retry() && retries < self.max_retries => {
                 let countdown = self.countdown(&error, retries);
                 Outcome::Again(error, countdown)
@@ -76,6 +82,10 @@ impl Outcome {
                 "task {id} ({task}) is tried again in {countdown:?}: {}",
                 chain(error)
             ),
+            Self::NotBegun(error, countdown) => log::error!(
+                "task {id} ({task}) is put off for {countdown:?}: {}",
+                chain(error)
+            ),
             Self::NotRegistered => log::error!(
                 "task {id} ({task}) failed: this worker has no handler for it, route it to another queue"
             ),
@@ -96,7 +106,9 @@ impl Outcome {
         match self {
             Self::Done(value) => message.outcome("SUCCESS", value),
             Self::Failed(error) => message.outcome("FAILURE", &exception(error)),
-            Self::Again(error, _) => message.outcome("RETRY", &exception(error)),
+            Self::Again(error, _) | Self::NotBegun(error, _) => {
+                message.outcome("RETRY", &exception(error))
+            }
             Self::NotRegistered => {
                 let task = message.names().1;
                 message.outcome("FAILURE", &of_celery("NotRegistered", task))

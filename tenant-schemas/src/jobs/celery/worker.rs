@@ -2,18 +2,20 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use redis::{Connection, RedisResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::connection::TenantConnection;
 use crate::error::BoxError;
-use crate::jobs::{SharedJob, Stop};
+use crate::event::panic_message;
+use crate::jobs::{JobError, SharedJob, Stop};
 use crate::model::TenantModel;
 use crate::tenancy::Tenancy;
 
@@ -21,7 +23,7 @@ use super::broker::{Broker, Keys, Taken};
 use super::handler::{self, Handler};
 use super::message::Message;
 use super::outcome::{Outcome, Patience};
-use super::producer::QUEUE;
+use super::producer::{QUEUE, from_now};
 use super::{CeleryError, CeleryTask, Delivery};
 
 /// How long a thread waits when Redis fails it.
@@ -142,7 +144,9 @@ impl<T: TenantModel> Worker<T> {
 
     /// How often a task is tried again. Defaults to 3.
     ///
-    /// Tasks that no retry helps are not: see [`JobError::can_retry`](crate::jobs::JobError::can_retry).
+    /// Tasks that no retry helps are not: see [`JobError::can_retry`]. One that
+    /// was not begun, because the database can't be reached say, is put off for
+    /// as long as that takes, which does not count.
     pub fn max_retries(mut self, max_retries: u32) -> Self {
         self.patience.max_retries = max_retries;
         self
@@ -198,8 +202,7 @@ impl<T: TenantModel> Worker<T> {
             return Err(CeleryError::TwoHandlers { task });
         }
         let keys = Keys::of(&self.queue);
-        let mut own = Line::new(&self.broker);
-        own.connect()?;
+        self.broker.connect()?;
         let in_work = Mutex::new(Vec::new());
         // Signs of life are given until the last task is finished, which is after the stop.
         let finished = Stop::new();
@@ -214,7 +217,9 @@ impl<T: TenantModel> Worker<T> {
             finished.stop();
             let _ = life.join();
         });
-        if let Err(error) = own.ask("giving back tasks", |conn| keys.hand_back(conn)) {
+        // The connection of the start may be gone by now.
+        let given = Line::new(&self.broker).ask("giving back tasks", |conn| keys.hand_back(conn));
+        if let Err(error) = given {
             log::error!("tasks that wait for their time stay with Rust workers: {error}");
         }
         Ok(())
@@ -276,23 +281,18 @@ impl<T: TenantModel> Worker<T> {
                 return;
             }
         };
-        let outcome = match message.time("eta") {
-            Ok(Some(eta)) if eta > Utc::now() && !is_expired(&message) => {
-                let until = eta.timestamp_millis();
-                let put_off = line.ask("putting a task off", |conn| {
-                    keys.put_off(conn, taken, until)
-                });
-                if let Err(error) = put_off {
-                    log::error!("a task that is not due comes again: {error}");
-                }
-                return;
-            }
-            Ok(_) if is_expired(&message) => Outcome::Expired,
-            Ok(_) => self.outcome(&message),
-            Err(reason) => Outcome::refused(reason),
+        let now = Utc::now();
+        let outcome = match (message.time("eta"), message.time("expires")) {
+            (Err(reason), _) | (_, Err(reason)) => Outcome::refused(reason),
+            (_, Ok(Some(expires))) if expires < now => Outcome::Expired,
+            (Ok(Some(eta)), _) if eta > now => return put_off(keys, taken, eta, line),
+            _ => self.outcome(&message),
         };
         let (id, task) = message.names();
         outcome.log(id, task);
+        if let Outcome::NotBegun(_, countdown) = outcome {
+            return put_off(keys, taken, from_now(countdown), line);
+        }
         if let Some(results) = results
             && !message.ignores_result()
         {
@@ -312,8 +312,14 @@ impl<T: TenantModel> Worker<T> {
         let Some(handler) = self.handlers.get(message.names().1) else {
             return Outcome::NotRegistered;
         };
-        self.patience
-            .judge(handler(&self.tenancy, message), message.retries())
+        // A thread that ended with a panic would be missing from then on.
+        let result = catch_unwind(AssertUnwindSafe(|| handler(&self.tenancy, message)));
+        let result = result.unwrap_or_else(|panic| {
+            Err(JobError::Refused {
+                reason: format!("reading it panicked: {}", panic_message(&*panic)),
+            })
+        });
+        self.patience.judge(result, message.retries())
     }
 
     fn finish(&self, keys: &Keys, taken: &Taken, again: Option<&str>, line: &mut Line<'_>) {
@@ -373,8 +379,14 @@ impl<'a> Line<'a> {
     }
 }
 
-fn is_expired(message: &Message) -> bool {
-    matches!(message.time("expires"), Ok(Some(expires)) if expires < Utc::now())
+/// Puts a task away until its time has come.
+fn put_off(keys: &Keys, taken: &Taken, until: DateTime<Utc>, line: &mut Line<'_>) {
+    let put_off = line.ask("putting a task off", |conn| {
+        keys.put_off(conn, taken, until.timestamp_millis())
+    });
+    if let Err(error) = put_off {
+        log::error!("a task that is not due comes again: {error}");
+    }
 }
 
 /// Leaves a result where Python looks for it, and tells those who wait there.
