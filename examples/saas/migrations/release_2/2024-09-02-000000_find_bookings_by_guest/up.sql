@@ -1,0 +1,1 @@
+CREATE INDEX bookings_by_guest ON bookings (lower(guest));
