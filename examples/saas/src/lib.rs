@@ -39,6 +39,7 @@ use std::time::Duration;
 use axum::{Router, middleware};
 use tenant_schemas::auth::Auth;
 use tenant_schemas::resolve::{Host, Subdomain};
+use tenant_schemas::session::SessionSeal;
 use tenant_schemas::web::{Refusal, Site};
 use tenant_schemas::{BoxError, Event, Tenancy};
 
@@ -64,6 +65,10 @@ pub struct Config {
     pub demo: bool,
     /// How much longer each migration takes, so that one can watch. Nothing, in earnest.
     pub pace: Duration,
+}
+
+fn made_up_secret() -> Result<String, BoxError> {
+    Ok(secret::random().map_err(|error| error.to_string())?)
 }
 
 /// A password that nobody guesses.
@@ -103,6 +108,8 @@ pub fn app(config: &Config) -> Result<Router, BoxError> {
     let app = App {
         signups: Arc::new(Signups::start(tenancy.clone(), board)?),
         console: Arc::new(Console::new(&config.operator_password, release)?),
+        // With a secret from outside, logins would outlive a restart, and count in every process.
+        seal: SessionSeal::new(made_up_secret()?)?,
         address: Arc::clone(&address),
         tenancy,
     };

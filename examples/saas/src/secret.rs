@@ -55,6 +55,6 @@ pub(crate) fn set_cookie(name: &str, value: Option<&str>) -> HeaderValue {
         Some(value) => format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax"),
         None => format!("{name}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"),
     };
-    // Secrets are hexadecimal digits, so this does not happen.
+    // Secrets are letters and digits, so this does not happen.
     HeaderValue::try_from(cookie).unwrap_or(HeaderValue::from_static(""))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tenant_schemas::Tenancy;
+use tenant_schemas::session::SessionSeal;
 
 use crate::console::Console;
 use crate::models::Hotel;
@@ -15,6 +16,8 @@ pub(crate) struct App {
     pub(crate) tenancy: Tenancy<Hotel>,
     /// Where all of it is to be found.
     pub(crate) address: Arc<Address>,
+    /// What closes the cookies of sessions.
+    pub(crate) seal: SessionSeal,
     /// Hotels that are being opened.
     pub(crate) signups: Arc<Signups>,
     /// What the operator does.

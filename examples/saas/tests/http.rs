@@ -246,6 +246,22 @@ fn a_cookie_of_one_hotel_opens_nothing_at_another() {
 }
 
 #[test]
+fn a_cookie_opens_nothing_at_a_copy_of_its_hotel() {
+    let street = Street::empty();
+    let (_, acme_owner) = street.open("Acme", "acme");
+    let (globex, _) = street.open("Globex", "globex");
+    // As a clone has it: the same user, the same session.
+    street
+        .sql()
+        .batch_execute("INSERT INTO globex.sessions SELECT * FROM acme.sessions")
+        .expect("the rows are copied");
+    acme_owner.get("/desk").is(200);
+    let mut replay = acme_owner.clone();
+    replay.host.clone_from(&globex.host);
+    replay.get("/desk").is(303).leads_to("/login");
+}
+
+#[test]
 fn a_password_of_one_hotel_opens_nothing_at_another() {
     let street = Street::empty();
     let (_, acme_owner) = street.open("Acme", "acme");

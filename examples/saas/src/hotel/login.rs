@@ -66,13 +66,19 @@ async fn login(
         let page = show(&app, &hotel, &form, true)?;
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());
     };
-    let cookie = secret::set_cookie(session::COOKIE, Some(&token));
+    let sealed = app.seal.seal(&*hotel, &token)?;
+    let cookie = secret::set_cookie(session::COOKIE, Some(&sealed));
     let headers = AppendHeaders([(SET_COOKIE, cookie)]);
     Ok((headers, Redirect::to("/desk")).into_response())
 }
 
-async fn logout(db: TenantDb, headers: HeaderMap) -> Result<Response, PageError> {
-    if let Some(token) = secret::cookie(&headers, session::COOKIE).map(str::to_owned) {
+async fn logout(
+    State(app): State<App>,
+    hotel: Tenant<Hotel>,
+    db: TenantDb,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    if let Some(token) = session::token(&app.seal, &hotel, &headers) {
         db.run(move |conn| Ok::<_, PageError>(session::end(conn, &token)?))
             .await?;
     }
