@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
-use diesel::result::Error as DieselError;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::statement::{Control, Effects};
 
@@ -183,7 +183,7 @@ impl Instrumentation for Watch {
                 error: Some(error), ..
             } => {
                 self.notes.failed.store(true, Relaxed);
-                if is_outdated(error) {
+                if may_be_outdated(error) {
                     self.notes.unprepared.store(true, Relaxed);
                 }
             }
@@ -198,11 +198,16 @@ impl Instrumentation for Watch {
     }
 }
 
-/// Whether a statement was prepared before someone else changed a column that it returns.
-/// The next time, it is prepared anew.
-fn is_outdated(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, information)
-        if information.message() == "cached plan must not change result type")
+/// Whether a statement may have failed because it was prepared before someone else changed a
+/// column, or made a type anew. The next time, it is prepared anew.
+///
+/// The message would tell, but in the server's language, and Diesel does not pass
+/// the code on. What Diesel knows the kind of is something else.
+fn may_be_outdated(error: &DieselError) -> bool {
+    matches!(
+        error,
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, _)
+    )
 }
 
 /// Reads the text of one query; Diesel writes the SQL first, then the values behind a comment.
