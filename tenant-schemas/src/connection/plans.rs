@@ -16,6 +16,10 @@ use diesel::result::QueryResult;
 
 use crate::path::SearchPath;
 
+/// Of how many paths a connection keeps statements. A loop over a fleet, on one
+/// connection, would fill the server's memory: each statement takes some 10 KB there.
+const MAX_PATHS: usize = 256;
+
 /// What a connection has prepared, path by path.
 #[derive(Default)]
 pub(super) struct Plans {
@@ -32,9 +36,9 @@ struct Kept {
 }
 
 impl Plans {
-    /// Whether statements have to be deallocated before the path changes.
-    pub(super) fn are_mixed(&self) -> bool {
-        self.mixed
+    /// Whether statements have to be deallocated before the path becomes `to`.
+    pub(super) fn have_to_go(&self, to: &Arc<SearchPath>) -> bool {
+        self.mixed || self.paths.len() >= MAX_PATHS && !self.paths.contains_key(to)
     }
 
     /// What was prepared can't be told apart, or relied on, any more.

@@ -150,7 +150,7 @@ impl TenantConnection {
         } else {
             sql::set_path(path)
         };
-        let clears = aged || turns && self.plans.are_mixed();
+        let clears = aged || turns && self.plans.have_to_go(path);
         if clears {
             message.push_str("; ");
             message.push_str(sql::DEALLOCATE);

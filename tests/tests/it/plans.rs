@@ -14,7 +14,7 @@ use tenant_schemas::{Lifecycle as _, SaveOptions, SetCalls, TenantConnection};
 
 use crate::isolation::{Hotels, MODES};
 use crate::support::{
-    Client, Db, client, customers, hotels, insert_room, name, room, rooms, rooms_of, strings,
+    Client, Db, client, customers, hotels, insert_room, name, plans, room, rooms, rooms_of, strings,
 };
 
 /// An enum type that each tenant has for itself.
@@ -453,4 +453,50 @@ fn c28_statements_are_prepared_once_for_the_same_tenant() {
     let mut conn = hotels.acme();
     assert_eq!(rooms_of(&mut conn), ["Blue"]);
     assert_eq!(strings(&mut conn, prepared), before);
+}
+
+#[test]
+fn c28_types_that_another_process_made_anew_cost_one_failure_at_most() {
+    for mode in MODES {
+        let hotels = Hotels::with(mode);
+        hotels.acme().batch_execute(GUESTS).expect("acme's type");
+        use_moods(&mut hotels.acme(), 1, Mood::Happy).expect("the first type");
+        hotels
+            .db
+            .raw()
+            .batch_execute(&format!(
+                "SET search_path TO acme; DROP TABLE guests; DROP TYPE mood; {GUESTS}"
+            ))
+            .expect("made anew");
+        let mut conn = hotels.acme();
+        use_moods(&mut conn, 2, Mood::Happy).expect_err("the first type is gone, control");
+        use_moods(&mut conn, 2, Mood::Happy).expect("the second type");
+        drop(conn);
+        use_moods(&mut hotels.acme(), 3, Mood::Sad).expect("the second type");
+    }
+}
+
+#[test]
+fn c28_statements_of_many_tenants_do_not_pile_up_on_a_connection() {
+    let hotels = Hotels::new();
+    let mut raw = hotels.db.raw();
+    for number in 0..300 {
+        raw.batch_execute(&format!("CREATE SCHEMA many{number}"))
+            .expect("created");
+    }
+    let prepared = "SELECT count(*)::text AS value FROM pg_prepared_statements";
+    let mut conn = hotels.acme();
+    let mut most = 0;
+    for number in 0..300 {
+        conn.with_schema(&name(&format!("many{number}")), |conn| {
+            let free: Vec<String> = plans::table.select(plans::name).load(conn)?;
+            assert_eq!(free, ["free", "team"]);
+            let count: usize = strings(conn, prepared)[0].parse().expect("a number");
+            most = most.max(count);
+            Ok::<_, DieselError>(())
+        })
+        .expect("lent");
+    }
+    assert!((200..=260).contains(&most), "{most}");
+    assert_eq!(rooms_of(&mut conn), ["Blue"]);
 }
