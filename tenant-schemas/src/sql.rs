@@ -232,36 +232,57 @@ const FINGERPRINT: &str = "pg_catalog.encode(pg_catalog.sha256(pg_catalog.conver
      pg_catalog.string_agg(l.app || '/' || l.version || '/' || l.checksum, E'\\n' \
      ORDER BY (l.app || '/' || l.version || '/' || l.checksum) COLLATE \"C\"), ''), 'UTF8')), 'hex')";
 
-/// Has every connection of the database plan anew, whoever's it is, if the schema has a table that
-/// the shared one has too.
+/// Has every connection of the database plan anew, whoever's it is, if the schema has a table, a
+/// function or a type whose name is taken in one of `others`, which stand behind it in paths.
 ///
 /// PostgreSQL goes on using a plan that found the shared table when there was no
 /// other. What makes it drop all plans, in every session, at the commit, is a
 /// schema that comes or goes. A role that may not create one migrates all the same.
-pub(crate) fn replan_shadowed(public: &SchemaName, schema: &SchemaName) -> String {
+/// Each session has a name of its own for it: two that took the same one would
+/// wait for each other's commit.
+pub(crate) fn replan_shadowed(others: &[&SchemaName], schema: &SchemaName) -> String {
+    let shadows = |catalog: &str, name: &str, namespace: &str| {
+        format!(
+            "EXISTS (
+                SELECT FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.{catalog} AS shared ON shared.oid = d.objid
+                JOIN pg_catalog.{catalog} AS own ON own.{name} = shared.{name}
+                WHERE d.classid = 'pg_catalog.{catalog}'::pg_catalog.regclass
+                AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                AND d.refobjid IN ({others})
+                AND own.{namespace} = {schema}
+                AND shared.{name} NOT IN ('{LEDGER}', '{DIESEL_LEDGER}')
+            )",
+            others = others
+                .iter()
+                .map(|other| oid_of(other))
+                .collect::<Vec<_>>()
+                .join(", "),
+            schema = oid_of(schema),
+        )
+    };
     format!(
         "DO {body}",
         body = literal(&format!(
-            "BEGIN
-                IF EXISTS (
-                    SELECT FROM pg_catalog.pg_depend AS d
-                    JOIN pg_catalog.pg_class AS shared ON shared.oid = d.objid
-                    JOIN pg_catalog.pg_class AS own ON own.relname = shared.relname
-                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                    AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
-                    AND d.refobjid = {public}::pg_catalog.regnamespace
-                    AND own.relnamespace = {schema}::pg_catalog.regnamespace
-                    AND shared.relname NOT IN ('{LEDGER}', '{DIESEL_LEDGER}')
-                ) THEN
-                    CREATE SCHEMA __tenant_schemas_replan;
-                    DROP SCHEMA __tenant_schemas_replan;
+            "DECLARE
+                passing text := 'SCHEMA __tenant_schemas_replan_' || pg_catalog.pg_backend_pid();
+            BEGIN
+                IF {tables} OR {functions} OR {types} THEN
+                    EXECUTE 'CREATE ' || passing;
+                    EXECUTE 'DROP ' || passing;
                 END IF;
             EXCEPTION WHEN insufficient_privilege THEN NULL;
             END",
-            public = literal(&public.quoted()),
-            schema = literal(&schema.quoted()),
+            tables = shadows("pg_class", "relname", "relnamespace"),
+            functions = shadows("pg_proc", "proname", "pronamespace"),
+            types = shadows("pg_type", "typname", "typnamespace"),
         ))
     )
+}
+
+/// The number of a schema, in an expression; null if there is none.
+fn oid_of(schema: &SchemaName) -> String {
+    format!("pg_catalog.to_regnamespace({})", literal(&schema.quoted()))
 }
 
 /// Removes a schema from the table of states.

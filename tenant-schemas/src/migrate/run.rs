@@ -1,5 +1,6 @@
 //! [`Run`]: a job at work, step by step.
 
+use std::iter;
 use std::sync::{Arc, PoisonError};
 
 use diesel::Connection as _;
@@ -341,9 +342,10 @@ impl<'a> Run<'a> {
 
     /// What makes plans that found shared tables in the place of new ones be made anew.
     pub(super) fn replan(&self) -> Option<String> {
-        let public = self.registry.public();
-        let is_shared = self.job.schema == *public;
-        (!is_shared).then(|| sql::replan_shadowed(public, &self.job.schema))
+        let policy = &self.registry.policy;
+        let is_shared = self.job.schema == policy.public;
+        let others: Vec<_> = iter::once(&policy.public).chain(&policy.extra).collect();
+        (!is_shared).then(|| sql::replan_shadowed(&others, &self.job.schema))
     }
 
     pub(super) fn write_state(&self, conn: &mut TenantConnection) -> Result<()> {

@@ -500,3 +500,89 @@ fn c28_statements_of_many_tenants_do_not_pile_up_on_a_connection() {
     assert!((200..=260).contains(&most), "{most}");
     assert_eq!(rooms_of(&mut conn), ["Blue"]);
 }
+
+#[test]
+fn c28_a_plan_that_is_stuck_on_an_extra_schema_or_a_function_is_made_anew_too() {
+    let rooms = || {
+        crate::support::sql_app(
+            "hotels",
+            tenant_schemas::AppScope::Tenant,
+            &[(
+                "2024-02-01-000000_rooms",
+                "CREATE TABLE rooms (id integer, name text NOT NULL DEFAULT 'own'); \
+                 INSERT INTO rooms VALUES (1);",
+                "DROP TABLE rooms;",
+            )],
+        )
+    };
+    let star_app = || {
+        crate::support::sql_app(
+            "stars",
+            tenant_schemas::AppScope::Tenant,
+            &[(
+                "2024-02-01-000000_stars",
+                "CREATE FUNCTION stars() RETURNS text LANGUAGE sql AS $$ SELECT 'own' $$;",
+                "DROP FUNCTION stars;",
+            )],
+        )
+    };
+    diesel::define_sql_function! {
+        fn stars() -> diesel::sql_types::Text;
+    }
+    let shared = "CREATE SCHEMA acme; CREATE SCHEMA ext; \
+         CREATE TABLE ext.rooms (id integer, name text NOT NULL); \
+         INSERT INTO ext.rooms VALUES (1, 'shared'); \
+         CREATE FUNCTION public.stars() RETURNS text LANGUAGE sql AS $$ SELECT 'shared' $$";
+    for has_rooms in [true, false] {
+        let build = |builder: tenant_schemas::TenancyBuilder<Client>| {
+            builder
+                .app(customers())
+                .app(if has_rooms { rooms() } else { star_app() })
+                .extra_search_path(["ext"])
+        };
+        let db = Db::with(build);
+        let other = db.again(build);
+        let mut acme = client("acme");
+        let options = SaveOptions::new().auto_create_schema(false);
+        acme.save_with(&mut db.tenancy.public().expect("public"), options)
+            .expect("saved");
+        db.raw().batch_execute(shared).expect("shared");
+        let read = |conn: &mut TenantConnection| {
+            let stars: String = diesel::select(stars())
+                .get_result(conn)
+                .expect("a function");
+            [rooms_of(conn)[0].clone(), stars]
+        };
+        let mut conn = db.tenancy.tenant(&acme).expect("acme");
+        assert_eq!(read(&mut conn), ["shared", "shared"]);
+        other
+            .migrate()
+            .tenants()
+            .run()
+            .and_then(tenant_schemas::Report::into_result)
+            .expect("migrated");
+        let expected = if has_rooms {
+            ["own", "shared"]
+        } else {
+            ["shared", "own"]
+        };
+        assert_eq!(read(&mut conn), expected);
+    }
+}
+
+#[test]
+fn c28_a_migration_that_shadows_a_table_waits_for_no_other() {
+    let (db, _) = unmigrated(SetCalls::default());
+    let other = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .on_connect(|conn| conn.batch_execute("SET lock_timeout TO '2s'"))
+    });
+    let mut conn = db.tenancy.public().expect("public");
+    conn.transaction(|conn| {
+        client("globex").save(conn)?;
+        client("initech").save(&mut *other.public()?)
+    })
+    .expect("neither waits");
+}
