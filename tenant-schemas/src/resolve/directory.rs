@@ -42,7 +42,7 @@ pub(super) const MAX_NAMES: usize = 1_000_000;
 /// process that did it, at once). A thread that can't vouch for that says so: then
 /// every request asks the database until the connection is there again. What is
 /// remembered is asked anew after the [time to live](DirectoryBuilder::time_to_live)
-/// in any case.
+/// in any case, and the names of all tenants are read anew.
 ///
 /// The announcements come from triggers, which a run of the shared migrations makes.
 ///
@@ -317,17 +317,38 @@ impl From<&Asked<'_>> for Key {
     }
 }
 
-impl Key {
-    fn is_for(&self, change: &Change) -> bool {
-        match (change, self.by) {
-            (Change::Anything, _) => true,
-            (Change::Tenant(schema), By::Schema) => *schema == *self.name,
-            (Change::Domain(domain), By::Domain) => {
-                *domain == *self.name
-                    || hostname::other_spelling(&self.name).is_some_and(|other| other == *domain)
+/// What has changed, so that a bulk update of a fleet costs one look for each entry.
+#[derive(Default)]
+struct Stale<'a> {
+    everything: bool,
+    schemas: HashSet<&'a str>,
+    domains: HashSet<&'a str>,
+}
+
+impl<'a> Stale<'a> {
+    fn of(changes: &'a [Change]) -> Self {
+        let mut stale = Self::default();
+        for change in changes {
+            match change {
+                Change::Tenant(schema) => drop(stale.schemas.insert(schema)),
+                Change::Domain(domain) => drop(stale.domains.insert(domain)),
+                Change::Anything => stale.everything = true,
             }
-            _ => false,
         }
+        stale
+    }
+
+    /// Whether a key may lead elsewhere than to the tenant of `schema`, or that one is another now.
+    fn has(&self, key: &Key, schema: &str) -> bool {
+        let renamed = match key.by {
+            By::Schema => self.schemas.contains(&*key.name),
+            By::Domain => {
+                self.domains.contains(&*key.name)
+                    || hostname::other_spelling(&key.name)
+                        .is_some_and(|other| self.domains.contains(&*other))
+            }
+        };
+        self.everything || renamed || self.schemas.contains(schema)
     }
 }
 
@@ -359,6 +380,9 @@ struct Counts {
     queries: AtomicU64,
 }
 
+/// The names of all tenants: schemas, and domains.
+pub(super) type Names = (Vec<String>, Vec<String>);
+
 /// What is known without the database.
 pub(crate) enum Remembered<V> {
     Tenant(V),
@@ -380,7 +404,7 @@ pub(super) struct Inner<T: TenantModel> {
     /// Until when the listener vouches for what is remembered, in milliseconds since `born`.
     vouched_until: AtomicU64,
     counts: Counts,
-    time_to_live: Duration,
+    pub(super) time_to_live: Duration,
     listens: bool,
     pub(super) knows_names: bool,
 }
@@ -505,16 +529,40 @@ impl<T: TenantModel> Inner<T> {
     }
 
     /// Forgets everything, and takes `names` for all that there are.
-    pub(super) fn begin(&self, names: Option<(Vec<String>, Vec<String>)>) {
+    pub(super) fn begin(&self, names: Option<Names>) {
+        let names = names.map(|names| self.hashes(&names));
         let mut state = self.write();
         state.epoch += 1;
-        state.names = names.map(|(schemas, domains)| {
-            let schemas = schemas.iter().map(|name| self.hash(By::Schema, name));
-            let domains = domains.iter().map(|name| self.hash(By::Domain, name));
-            schemas.chain(domains).collect()
-        });
+        state.names = names;
         self.known.clear();
         self.absent.clear();
+    }
+
+    /// Takes `names`, which were read since `epoch`, for all that there are.
+    ///
+    /// What nobody announces is found out by that: rows that came by replication,
+    /// or while the triggers were switched off.
+    pub(super) fn renew(&self, names: Option<Names>, epoch: u64) {
+        let mut names = names.map(|names| self.hashes(&names));
+        let mut state = self.write();
+        if state.epoch != epoch
+            && let (Some(new), Some(known)) = (&mut names, &state.names)
+        {
+            // Some of those that came meanwhile may not have been read.
+            new.extend(known);
+        }
+        state.names = names;
+    }
+
+    /// Counts changes.
+    pub(super) fn epoch(&self) -> u64 {
+        self.read().epoch
+    }
+
+    fn hashes(&self, (schemas, domains): &Names) -> HashSet<u64> {
+        let schemas = schemas.iter().map(|name| self.hash(By::Schema, name));
+        let domains = domains.iter().map(|name| self.hash(By::Domain, name));
+        schemas.chain(domains).collect()
     }
 
     /// Lets what is remembered be believed until `until`.
@@ -556,13 +604,9 @@ impl<T: TenantModel> Watcher for Inner<T> {
                 state.names = None;
             }
         }
-        self.known.retain(|key, entry| {
-            let schema = entry.tenant.schema_name();
-            !changes.iter().any(|change| {
-                key.is_for(change)
-                    || matches!(change, Change::Tenant(tenant) if tenant == schema.as_str())
-            })
-        });
+        let stale = Stale::of(changes);
+        self.known
+            .retain(|key, entry| !stale.has(key, entry.tenant.schema_name().as_str()));
         self.absent.clear();
     }
 }

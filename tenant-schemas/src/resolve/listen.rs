@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use diesel::Connection as _;
 use diesel::pg::PgConnection;
 
-use super::directory::{Inner, MAX_NAMES, missing_announcements};
+use super::directory::{Inner, MAX_NAMES, Names, missing_announcements};
 use crate::changes::{Change, Watcher as _};
 use crate::error::{Error, Result, chain};
 use crate::model::TenantModel;
@@ -72,6 +72,7 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
     let mut conn = PgConnection::establish(url).map_err(Error::Connect)?;
     sql::changes::listen(&mut conn).map_err(failed)?;
     let mut beat = Instant::now();
+    let mut named = beat;
     {
         let Some(inner) = inner.upgrade() else {
             return Ok(());
@@ -104,11 +105,15 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
         if beats {
             beat = now;
             inner.vouch(now + LEASE);
+            if named.elapsed() >= inner.time_to_live {
+                named = now;
+                let epoch = inner.epoch();
+                let names = names(&inner, &mut conn)?;
+                inner.renew(names, epoch);
+            }
         }
     }
 }
-
-type Names = (Vec<String>, Vec<String>);
 
 /// The names of all tenants; `None` if they are too many, or not wanted.
 fn names<T: TenantModel>(inner: &Inner<T>, conn: &mut PgConnection) -> Result<Option<Names>> {

@@ -39,12 +39,16 @@ pub(crate) fn is_announced(conn: &mut PgConnection, table: &str) -> QueryResult<
 }
 
 /// Makes the function that announces; the arguments of a trigger are pairs of a word and a column.
+///
+/// A notification has room for 8,000 bytes. A longer name is announced as anything, or the
+/// row could not be written.
 pub(crate) fn create_announcer(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<()> {
     conn.batch_execute(&format!(
         "CREATE OR REPLACE FUNCTION {public}.{ANNOUNCER}() RETURNS trigger LANGUAGE plpgsql \
          SET search_path = pg_catalog AS $announce$
 DECLARE
     at integer := 0;
+    said text;
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         PERFORM pg_notify('{CHANNEL}', '*');
@@ -52,10 +56,12 @@ BEGIN
     END IF;
     WHILE at < TG_NARGS LOOP
         IF TG_OP <> 'INSERT' THEN
-            PERFORM pg_notify('{CHANNEL}', TG_ARGV[at] || ':' || coalesce(to_jsonb(OLD) ->> TG_ARGV[at + 1], ''));
+            said := TG_ARGV[at] || ':' || coalesce(to_jsonb(OLD) ->> TG_ARGV[at + 1], '');
+            PERFORM pg_notify('{CHANNEL}', CASE WHEN octet_length(said) < 8000 THEN said ELSE '*' END);
         END IF;
         IF TG_OP <> 'DELETE' THEN
-            PERFORM pg_notify('{CHANNEL}', TG_ARGV[at] || ':' || coalesce(to_jsonb(NEW) ->> TG_ARGV[at + 1], ''));
+            said := TG_ARGV[at] || ':' || coalesce(to_jsonb(NEW) ->> TG_ARGV[at + 1], '');
+            PERFORM pg_notify('{CHANNEL}', CASE WHEN octet_length(said) < 8000 THEN said ELSE '*' END);
         END IF;
         at := at + 2;
     END LOOP;

@@ -468,6 +468,49 @@ fn a_database_that_announces_nothing_is_asked_each_time_until_it_is_migrated() {
 }
 
 #[test]
+fn a_tenant_that_nobody_announces_is_found_after_the_time_to_live() {
+    let db = Db::new();
+    let directory = Directory::builder(&db.tenancy)
+        .time_to_live(Duration::from_millis(100))
+        .build();
+    row(&db, "acme");
+    assert_eq!(found(&directory, "acme.my-domain.com"), acme());
+    // As logical replication writes, or a restore.
+    db.raw()
+        .batch_execute(
+            "SET session_replication_role TO replica; \
+             INSERT INTO clients (schema_name, domain_url, name, on_trial) \
+             VALUES ('initech', 'initech.com', 'Initech', true)",
+        )
+        .expect("inserted");
+    assert_eq!(found(&directory, "initech.com"), None, "control");
+    eventually("initech is found", || {
+        found(&directory, "initech.com").as_deref() == Some("initech")
+    });
+    assert!(directory.is_listening());
+}
+
+#[test]
+fn a_domain_that_is_too_long_for_an_announcement_can_be_written() {
+    let db = Db::new();
+    let mut raw = db.raw();
+    let mut sql = |sql: &str| raw.batch_execute(sql).expect(sql);
+    sql("ALTER TABLE clients ALTER domain_url TYPE text");
+    let other = db.again(|builder| builder.app(customers()).app(hotels()));
+    row(&db, "acme");
+    let directory = Directory::builder(&other).build();
+    assert_eq!(found(&directory, "acme.my-domain.com"), acme());
+    sql("UPDATE clients SET domain_url = repeat('a', 7993)");
+    eventually("the old domain is gone", || {
+        found(&directory, "acme.my-domain.com").is_none()
+    });
+    sql("UPDATE clients SET domain_url = 'acme.com'");
+    eventually("the new domain is found", || {
+        found(&directory, "acme.com") == acme()
+    });
+}
+
+#[test]
 fn a_directory_that_is_dropped_listens_no_more() {
     let db = Db::new();
     let listeners = || {
