@@ -237,7 +237,8 @@ const FINGERPRINT: &str = "pg_catalog.encode(pg_catalog.sha256(pg_catalog.conver
 ///
 /// PostgreSQL goes on using a plan that found the shared table when there was no
 /// other. What makes it drop all plans, in every session, at the commit, is a
-/// schema that comes or goes. A role that may not create one migrates all the same.
+/// schema that comes or goes. A role that may not create one, or may for an event
+/// trigger's sake not drop one, migrates all the same; the server's log says so.
 /// Each session has a name of its own for it: two that took the same one would
 /// wait for each other's commit.
 pub(crate) fn replan_shadowed(others: &[&SchemaName], schema: &SchemaName) -> String {
@@ -271,7 +272,8 @@ pub(crate) fn replan_shadowed(others: &[&SchemaName], schema: &SchemaName) -> St
                     EXECUTE 'CREATE ' || passing;
                     EXECUTE 'DROP ' || passing;
                 END IF;
-            EXCEPTION WHEN insufficient_privilege THEN NULL;
+            EXCEPTION WHEN insufficient_privilege OR raise_exception THEN
+                RAISE WARNING 'sessions may go on reading shared tables: %', SQLERRM;
             END",
             tables = shadows("pg_class", "relname", "relnamespace"),
             functions = shadows("pg_proc", "proname", "pronamespace"),

@@ -586,3 +586,21 @@ fn c28_a_migration_that_shadows_a_table_waits_for_no_other() {
     })
     .expect("neither waits");
 }
+
+#[test]
+fn c28_a_database_that_lets_no_schema_be_dropped_is_migrated_all_the_same() {
+    let (db, _) = unmigrated(SetCalls::default());
+    let mut raw = db.raw();
+    raw.batch_execute(
+        "CREATE FUNCTION public.guard() RETURNS event_trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'no schema is dropped here'; END $$; \
+         CREATE EVENT TRIGGER guard ON ddl_command_start WHEN TAG IN ('DROP SCHEMA') \
+         EXECUTE FUNCTION public.guard()",
+    )
+    .expect("guarded");
+    raw.batch_execute("DROP SCHEMA acme")
+        .expect_err("guarded, control");
+    migrate(&db);
+    let leftovers = "SELECT nspname::text AS value FROM pg_namespace WHERE nspname ~ 'replan'";
+    assert_eq!(db.strings(leftovers), [""; 0]);
+}
