@@ -58,7 +58,7 @@ fn a_database_goes_with_its_value_even_if_someone_is_connected() {
 }
 
 #[test]
-fn a_tenant_goes_with_its_value() {
+fn c130_a_tenant_goes_with_its_value() {
     let (schema, id) = {
         let acme = TESTS.tenant(make).expect("a tenant");
         let mut conn = TESTS.tenancy().tenant(&acme).expect("its scope");
@@ -73,7 +73,7 @@ fn a_tenant_goes_with_its_value() {
 }
 
 #[test]
-fn parallel_tests_have_tenants_of_their_own() {
+fn c130_parallel_tests_have_tenants_of_their_own() {
     thread::scope(|scope| {
         for thread in 0..4 {
             scope.spawn(move || {
@@ -87,7 +87,7 @@ fn parallel_tests_have_tenants_of_their_own() {
 }
 
 #[test]
-fn a_lent_tenant_is_clean_again_and_used_again() {
+fn c130_a_lent_tenant_is_clean_again_and_used_again() {
     let tests = tests();
     let first = {
         let mut lease = tests.lease(make).expect("a lease");
