@@ -23,6 +23,9 @@ use crate::resolve::{
 };
 use crate::tenancy::Tenancy;
 
+/// A request does not wait longer than a day. What is longer may be no time on the clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
 /// How many requests may ask the database for tenants that are not remembered, at the same time.
 const LOOKUPS: usize = 4;
 
@@ -272,7 +275,10 @@ impl<T: TenantModel> SiteBuilder<T> {
 
     /// Sets how long a request may wait for a connection. Defaults to 1 s.
     pub fn wait_for_connection(self, time: Duration) -> Self {
-        Self { wait: time, ..self }
+        Self {
+            wait: time.min(LONGEST_WAIT),
+            ..self
+        }
     }
 
     /// Makes the site. A directory of its own waits until it listens, at most 5 s.
