@@ -72,7 +72,7 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
     let mut conn = PgConnection::establish(url).map_err(Error::Connect)?;
     sql::changes::listen(&mut conn).map_err(failed)?;
     let mut beat = Instant::now();
-    let mut named = beat;
+    let mut last_read = beat;
     {
         let Some(inner) = inner.upgrade() else {
             return Ok(());
@@ -105,8 +105,8 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
         if beats {
             beat = now;
             inner.vouch(now + LEASE);
-            if named.elapsed() >= inner.time_to_live {
-                named = now;
+            if last_read.elapsed() >= inner.time_to_live {
+                last_read = now;
                 let epoch = inner.epoch();
                 let names = names(&inner, &mut conn)?;
                 inner.renew(names, epoch);
