@@ -70,6 +70,10 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 /// [`PgConnection`] can't be told apart: after a loan, all are forgotten when the
 /// connection turns to another tenant.
 ///
+/// A statement that found a shared table, because the tenant had none of that name,
+/// is planned anew after a migration that made one. After one that was made by hand
+/// it is not: other sessions go on reading the shared table until they close.
+///
 /// Between the checkouts of two tenants everything else is forgotten:
 /// temporary tables, cursors, sequence values, session locks, notifications,
 /// and, if a statement changed them, the role and the settings of the session.

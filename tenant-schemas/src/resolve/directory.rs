@@ -604,9 +604,9 @@ impl<T: TenantModel> Watcher for Inner<T> {
                 state.names = None;
             }
         }
-        let stale = Stale::of(changes);
+        let outdated = Stale::of(changes);
         self.known
-            .retain(|key, entry| !stale.has(key, entry.tenant.schema_name().as_str()));
+            .retain(|key, entry| !outdated.has(key, entry.tenant.schema_name().as_str()));
         self.absent.clear();
     }
 }
