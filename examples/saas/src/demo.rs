@@ -5,12 +5,11 @@
 
 use chrono::{Days, Utc};
 use diesel::prelude::*;
-use tenant_schemas::auth::{Auth, AuthError, NewUser};
+use tenant_schemas::auth::{self, Auth, AuthError, NewUser};
 use tenant_schemas::{Lifecycle as _, SaveOptions, Tenancy, TenantConnection};
 
 use crate::models::{Hotel, Hotels, House};
 use crate::schema::{bookings, rooms};
-use crate::signup::{Opening, open};
 
 /// Who owns every hotel of the demonstration.
 pub const OWNER: &str = "owner@example.com";
@@ -70,14 +69,12 @@ pub(crate) fn open_hotels(database_url: &str, domain: &str) -> Result<bool, Auth
         let later = SaveOptions::new().auto_create_schema(false);
         hotel.save_with(&mut *tenancy.public()?, later)?;
         let owner = NewUser::new(OWNER, PASSWORD).email(OWNER);
-        let ticket = String::new();
-        let opening = Opening {
-            ticket,
-            hotel,
-            owner,
-        };
-        open(&tenancy, &opening)?;
-        let mut conn = tenancy.tenant(&opening.hotel)?;
+        let mut conn = tenancy.public()?;
+        conn.transaction(|conn| {
+            hotel.provision(conn)?;
+            conn.with_tenant(&hotel, |conn| auth::create_superuser(conn, owner).map(drop))
+        })?;
+        let mut conn = tenancy.tenant(&hotel)?;
         furnish(&mut conn, at)?;
     }
     Ok(true)

@@ -4,6 +4,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use tenant_schemas::auth::AuthError;
+use tenant_schemas::jobs::JobError;
 use tenant_schemas::session::SessionError;
 use tenant_schemas::{BoxError, Error};
 
@@ -52,6 +53,12 @@ impl From<AuthError> for PageError {
             AuthError::Tenancy(error) => error.into(),
             error => Self::Failed(error.into()),
         }
+    }
+}
+
+impl From<JobError> for PageError {
+    fn from(error: JobError) -> Self {
+        Self::Failed(error.into())
     }
 }
 

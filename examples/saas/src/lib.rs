@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use axum::{Router, middleware};
 use tenant_schemas::auth::Auth;
+use tenant_schemas::jobs::provision_later;
 use tenant_schemas::resolve::{Host, Subdomain};
 use tenant_schemas::session::SessionSeal;
 use tenant_schemas::web::{Refusal, Site};
@@ -45,7 +46,7 @@ use tenant_schemas::{BoxError, Event, Tenancy};
 
 use crate::console::{Console, Release};
 use crate::models::{Hotel, Hotels, House};
-use crate::signup::{Board, Signups};
+use crate::signup::Signups;
 use crate::state::{Address, App};
 
 pub use crate::demo::{OWNER, PASSWORD};
@@ -86,15 +87,16 @@ pub fn made_up_password() -> Result<String, BoxError> {
 ///
 /// If the database can't be reached or migrated.
 pub fn app(config: &Config) -> Result<Router, BoxError> {
-    let board = Arc::<Board>::default();
+    let signups = Arc::<Signups>::default();
     let release = Arc::<Release>::default();
-    let tenancy = tenancy(config, &board, &release)?;
+    let tenancy = tenancy(config, &signups, &release)?;
     // What is shared comes first. The hotels are the operator's to migrate, see `console`.
     tenancy.migrate().shared().run()?.into_result()?;
     signup::forget_unfinished(&tenancy)?;
     if config.demo {
         demo::open_hotels(&config.database_url, &config.domain)?;
     }
+    signups.start(tenancy.clone())?;
     let site = Site::builder(&tenancy)
         .resolver(Subdomain::of(&config.domain).hyphens_as_underscores())
         .resolver(Host::new()) // a hotel may have a domain of its own
@@ -106,7 +108,7 @@ pub fn app(config: &Config) -> Result<Router, BoxError> {
         port: config.port,
     });
     let app = App {
-        signups: Arc::new(Signups::start(tenancy.clone(), board)?),
+        signups,
         console: Arc::new(Console::new(&config.operator_password, release)?),
         // With a secret from outside, logins would outlive a restart, and count in every process.
         seal: SessionSeal::new(made_up_secret()?)?,
@@ -123,10 +125,10 @@ pub fn app(config: &Config) -> Result<Router, BoxError> {
 
 fn tenancy(
     config: &Config,
-    board: &Arc<Board>,
+    signups: &Arc<Signups>,
     release: &Arc<Release>,
 ) -> tenant_schemas::Result<Tenancy<Hotel>> {
-    let (board, release, pace) = (Arc::clone(board), Arc::clone(release), config.pace);
+    let (signups, release, pace) = (Arc::clone(signups), Arc::clone(release), config.pace);
     Tenancy::builder(&config.database_url)
         .app(Hotels)
         .app(Auth)
@@ -137,9 +139,11 @@ fn tenancy(
             if let Event::MigrationApplied { .. } = event {
                 std::thread::sleep(pace);
             }
-            board.hear(event);
+            signups.hear(event);
             Ok(())
         })
+        .listener_in_transaction(provision_later::<Hotel>(signup::enqueue))
+        .listener_in_transaction(signup::hand_over)
         .listener(move |event| {
             release.hear(event);
             Ok(())

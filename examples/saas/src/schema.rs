@@ -13,6 +13,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Hotels that were signed up. Shared.
+    openings (hotel_id) {
+        hotel_id -> Integer,
+        waiting -> Bool,
+        ticket -> Nullable<Text>,
+        email -> Nullable<Text>,
+        password_hash -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     /// The rooms of a hotel.
     rooms (id) {
         id -> Integer,
@@ -58,4 +69,6 @@ diesel::define_sql_function! {
 }
 
 diesel::joinable!(bookings -> rooms (room_id));
+diesel::joinable!(openings -> hotels (hotel_id));
+diesel::allow_tables_to_appear_in_same_query!(openings, hotels);
 diesel::allow_tables_to_appear_in_same_query!(bookings, rooms);

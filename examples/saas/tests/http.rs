@@ -371,7 +371,7 @@ fn what_is_wrong_with_a_signup_stands_beside_the_field_and_the_rest_is_kept() {
 
 #[test]
 fn a_hotel_is_opened_while_one_watches() {
-    let street = Street::begin(false, Duration::from_millis(30));
+    let street = Street::begin(false, Duration::from_millis(120));
     let response = street.sign_up("Acme", "acme", "ada@example.com").is(303);
     let ticket = response
         .header("location")
@@ -404,31 +404,79 @@ fn a_hotel_is_opened_while_one_watches() {
 }
 
 #[test]
-fn an_opening_that_fails_leaves_nothing_and_touches_nothing() {
+fn a_schema_that_is_someone_elses_is_neither_taken_nor_touched() {
     let street = Street::empty();
     let mut sql = street.sql();
     sql.batch_execute("CREATE SCHEMA acme; CREATE TABLE acme.precious (id int)")
         .expect("someone else's schema");
-    let response = street.sign_up("Acme", "acme", "ada@example.com").is(303);
-    let ticket = response
-        .header("location")
-        .expect("a place to watch")
-        .to_owned();
-    let progress = street.watch(&format!("{ticket}/progress"));
-    assert_eq!(progress["state"], "failed", "{progress}");
-    street
-        .public
-        .get(&ticket)
-        .is(200)
-        .says("left nothing behind");
+    let response = street.sign_up("Acme", "acme", "ada@example.com");
+    response.is(422).says("lives there already");
     street.at("acme").get("/").is(404);
     sql.batch_execute("DROP TABLE acme.precious; DROP SCHEMA acme")
         .expect("it was left as it was");
     street.open("Acme", "acme");
 }
 
+/// Lets nobody create a schema, until `DROP EVENT TRIGGER no_schemas`.
+const NO_SCHEMAS: &str = "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql \
+     AS $$ BEGIN RAISE EXCEPTION 'no more schemas'; END $$; \
+     CREATE EVENT TRIGGER no_schemas ON ddl_command_start WHEN TAG IN ('CREATE SCHEMA') \
+     EXECUTE FUNCTION refuse()";
+
 #[test]
-fn a_name_that_an_unfinished_opening_took_is_free_after_a_restart() {
+fn an_opening_that_fails_says_so_and_is_tried_again() {
+    let street = Street::empty();
+    let mut sql = street.sql();
+    sql.batch_execute(NO_SCHEMAS).expect("a trigger");
+    let response = street.sign_up("Acme", "acme", "ada@example.com").is(303);
+    let ticket = response.header("location").expect("a place to watch");
+    let progress = street.watch(&format!("{ticket}/progress"));
+    assert_eq!(progress["state"], "failed", "{progress}");
+    let page = street.public.get(ticket).is(200);
+    page.says("We could not open your hotel")
+        .says("id=\"again\"")
+        .hides("no more schemas");
+    sql.batch_execute("DROP EVENT TRIGGER no_schemas")
+        .expect("schemas are allowed");
+    let again = street.public.post(&format!("{ticket}/again"), &[]);
+    again.is(303).leads_to(ticket);
+    let progress = street.watch(&format!("{ticket}/progress"));
+    assert_eq!(progress["state"], "ready", "{progress}");
+    log_in(&street.at("acme")).get("/desk").is(200);
+    street.public.post("/signup/guessed/again", &[]).is(404);
+}
+
+#[test]
+fn a_signup_that_was_interrupted_is_taken_up_again_at_the_next_start() {
+    let street = Street::empty();
+    let mut sql = street.sql();
+    sql.batch_execute(NO_SCHEMAS).expect("a trigger");
+    let response = street.sign_up("Acme", "acme", "ada@example.com").is(303);
+    let ticket = response
+        .header("location")
+        .expect("a place to watch")
+        .to_owned();
+    street.watch(&format!("{ticket}/progress"));
+    let Street {
+        database, server, ..
+    } = street;
+    drop(server);
+    // As if the program had ended before the job was done.
+    sql.batch_execute("DROP EVENT TRIGGER no_schemas; UPDATE openings SET waiting = true")
+        .expect("a job that waits");
+    let kept = "SELECT password_hash FROM openings WHERE password_hash LIKE '$argon2id$%'";
+    let kept = diesel::sql_query(kept);
+    assert_eq!(kept.clone().execute(&mut sql).expect("the hash"), 1);
+    let street = Street::on(database, false, Duration::ZERO);
+    let progress = street.watch(&format!("{ticket}/progress"));
+    assert_eq!(progress["state"], "ready", "{progress}");
+    log_in(&street.at("acme")).get("/desk").is(200);
+    // The hash is where it belongs, and there alone.
+    assert_eq!(kept.execute(&mut sql).expect("no hash"), 0);
+}
+
+#[test]
+fn a_name_that_nobody_is_to_open_is_free_after_a_restart() {
     let street = Street::empty();
     street.open("Globex", "globex");
     let mut sql = street.sql();
@@ -436,7 +484,7 @@ fn a_name_that_an_unfinished_opening_took_is_free_after_a_restart() {
         "INSERT INTO hotels (schema_name, domain_url, name, theme) \
          VALUES ('acme', 'acme.localhost', 'Acme', 'pine')",
     )
-    .expect("the row of an opening that ended in the middle");
+    .expect("the row of a demonstration that ended in the middle");
     drop(sql);
     let taken = street.sign_up("Acme", "acme", "ada@example.com");
     taken.is(422).says("lives there already");
