@@ -6,7 +6,8 @@
 # RIGHT      how many right answers are asked for, of each            1000000
 # LIMIT      seconds after which that is given up, for each           1800
 # MOVING     what is renamed meanwhile: domains, where a tenant's     domains
-#            path goes on to public; or schemas too, where it does not
+#            path goes on to public; schemas too, where it does not;
+#            schemas-over-public, which fails: see CONTRIBUTING.md
 # CLIENTS    connections of clients, and threads of wrk               32
 #
 # Exit: 0 as it should be, 1 not, 77 if there is no `wrk`.
