@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::binaries::{self, Binaries};
 use crate::command::User;
@@ -155,15 +157,22 @@ impl Kept {
             .append(true)
             .open(&lock_path);
         let lock = lock.attempt(|| format!("open {}", lock_path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::InUse {
-                    directory: path.to_owned(),
-                });
-            }
-            Err(fs::TryLockError::Error(error)) => {
-                return Err(error).attempt(|| format!("lock {}", lock_path.display()));
+        // One whose parent was killed has the lock until the last of its processes is gone.
+        let patience = Instant::now() + Duration::from_secs(1);
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(Error::InUse {
+                        directory: path.to_owned(),
+                    });
+                }
+                Err(fs::TryLockError::Error(error)) => {
+                    return Err(error).attempt(|| format!("lock {}", lock_path.display()));
+                }
             }
         }
         let version = fs::read_to_string(path.join("data/PG_VERSION")).ok();
