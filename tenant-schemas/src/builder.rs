@@ -3,8 +3,8 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use diesel::Connection as _;
@@ -425,6 +425,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 max_tenants: self.max_tenants,
                 on_connect: self.on_connect,
                 generation: AtomicU64::new(0),
+                moved: Mutex::default(),
             }),
             templates,
             names: self.names,

@@ -311,6 +311,7 @@ impl<T: TenantModel> Tenancy<T> {
         self.registry.refuse_protected(schema, "dropped")?;
         let mut conn = self.public()?;
         let dropped = locked(&mut conn, schema, |conn| self.drop_locked(schema, conn));
+        self.registry.policy.name_moved(schema);
         self.registry.policy.bump_generation();
         dropped
     }

@@ -466,6 +466,7 @@ impl TenantConnection {
             });
         }
         self.scope = None;
+        self.refuse_moved(&scope)?;
         // Diesel does not notice each death: ask the server after a failure.
         let failed = self.notes.take_failed();
         let stays = !failed
@@ -615,7 +616,7 @@ impl TenantConnection {
     /// The scope's schema has another name now.
     pub(crate) fn follow(&mut self, schema: &SchemaName) {
         if let Some(scope) = &mut self.scope {
-            scope.path = Arc::new(self.policy.path(schema));
+            *scope = scope.followed(self.policy.path(schema));
         }
         self.beliefs.forget();
     }

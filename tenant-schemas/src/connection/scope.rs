@@ -1,9 +1,11 @@
 //! [`Scope`]: whose data a connection sees, and [`Policy`]: the rules for all connections of a pool.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
@@ -118,6 +120,8 @@ pub(crate) struct Policy {
     pub(crate) on_connect: Vec<OnConnect>,
     /// Counts migration runs; a plan that is older may be stuck on `public`.
     pub(crate) generation: AtomicU64,
+    /// Names of schemas that this process took away from a tenant, or gave to one, and when.
+    pub(crate) moved: Mutex<HashMap<SchemaName, Instant>>,
 }
 
 impl Policy {
@@ -136,6 +140,20 @@ impl Policy {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// A name means another schema from now on, or none: older scopes of it have ended.
+    pub(crate) fn name_moved(&self, schema: &SchemaName) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.insert(schema.clone(), Instant::now());
+    }
+
+    /// Whether the name of a scope's schema meant the same when the scope was made.
+    pub(crate) fn means_the_same(&self, scope: &Scope) -> bool {
+        let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved
+            .get(scope.schema())
+            .is_none_or(|moved| scope.since >= *moved)
+    }
+
     /// Makes every connection of the pool forget its plans before it is used again.
     pub(crate) fn bump_generation(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -152,6 +170,7 @@ impl Default for Policy {
             max_tenants: super::MAX_TENANTS,
             on_connect: Vec::new(),
             generation: AtomicU64::new(0),
+            moved: Mutex::default(),
         }
     }
 }
@@ -161,6 +180,8 @@ impl Default for Policy {
 pub(crate) struct Scope {
     pub(crate) path: Arc<SearchPath>,
     pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
+    /// When it was made: a tenant that has the schema's name since is another.
+    pub(crate) since: Instant,
 }
 
 impl Scope {
@@ -168,6 +189,7 @@ impl Scope {
         Self {
             path: Arc::new(path),
             tenant: None,
+            since: Instant::now(),
         }
     }
 
@@ -175,6 +197,14 @@ impl Scope {
         Self {
             tenant: Some(tenant),
             ..self
+        }
+    }
+
+    /// The same scope, whose schema has another name now.
+    pub(crate) fn followed(&self, path: SearchPath) -> Self {
+        Self {
+            tenant: self.tenant.clone(),
+            ..Self::new(path)
         }
     }
 

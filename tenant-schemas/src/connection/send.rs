@@ -37,6 +37,7 @@ pub(super) struct PathChanges {
 impl TenantConnection {
     /// Sends the path of a scope whose schema has yet to be looked for.
     pub(super) fn arrive(&mut self, scope: &Scope, arrival: Arrival) -> Result<()> {
+        self.refuse_moved(scope)?;
         if self.beliefs.depth() == 0 {
             return self.send_path(scope, Some(arrival));
         }
@@ -47,6 +48,17 @@ impl TenantConnection {
             Ok(false) => Err(Error::NoSuchSchema { schema }),
             Err(error) => Err(Error::database("looking for the schema", error)),
         }
+    }
+
+    /// Refuses a scope whose name was taken away from its tenant since it was made:
+    /// the schema that has it now is another's.
+    pub(super) fn refuse_moved(&self, scope: &Scope) -> Result<()> {
+        if self.policy.means_the_same(scope) {
+            return Ok(());
+        }
+        Err(Error::NoSuchSchema {
+            schema: scope.schema().clone(),
+        })
     }
 
     /// Sends the path of `scope` and what has to go with it, as one message.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
-use super::{DeleteOptions, Deleted, happened, look_again, not_saved};
+use super::{DeleteOptions, Deleted, happened, look_again, names_moved, not_saved};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::event::What;
@@ -78,6 +78,7 @@ pub(super) fn delete<T: TenantModel>(
         return Err(not_saved(tenant));
     }
     if exists {
+        names_moved(conn, registry, [schema]);
         look_again(conn, registry);
     }
     Ok(Deletion {

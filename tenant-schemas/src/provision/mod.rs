@@ -306,7 +306,10 @@ pub trait Lifecycle: TenantModel {
     ///
     /// A connection in the scope of the tenant follows to the new name. Others
     /// that are out in its scope get [`Error::NoSuchSchema`] from then on if they
-    /// are of the same pool; those of other processes with their next checkout.
+    /// are of the same pool, whoever takes the name; those of other processes go on under
+    /// the name until their next checkout. A statement that is on its way when the rename
+    /// commits finds no such schema, and looks into the shared one if that is in the path.
+    /// Rename while nobody works for the tenant, or suspend it before.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
@@ -466,6 +469,21 @@ pub(crate) fn transaction<R>(
 pub(crate) fn look_again(conn: &mut TenantConnection, registry: &Arc<Registry>) {
     registry.policy.bump_generation();
     registry.bump_after_commit(conn);
+}
+
+/// Ends the scopes of these names, once others can see that they mean something else.
+pub(crate) fn names_moved<'a>(
+    conn: &mut TenantConnection,
+    registry: &Arc<Registry>,
+    names: impl IntoIterator<Item = &'a SchemaName>,
+) {
+    let names: Vec<SchemaName> = names.into_iter().cloned().collect();
+    let registry = Arc::clone(registry);
+    conn.after_commit(move |_| {
+        for name in &names {
+            registry.policy.name_moved(name);
+        }
+    });
 }
 
 /// The registry of a connection's tenancy, if it is one of this model.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{duplicate, look_again, not_saved};
+use super::{duplicate, look_again, names_moved, not_saved};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::ledger;
@@ -51,6 +51,7 @@ pub(super) fn rename<T: TenantModel>(
         Ok(())
     })
     .map_err(|error| Error::database(format!("renaming schema {from} to {to}"), error))?;
+    names_moved(conn, registry, [from, to]);
     look_again(conn, registry);
     Ok(stored)
 }

@@ -10,6 +10,7 @@ use tenant_schemas::{
     SchemaName, Tenancy, TenantConnection,
 };
 
+use crate::isolation::MODES;
 use crate::support::{
     Client, Db, client, customers, hotels, insert_room, name, rooms, rooms_of, sql_app,
 };
@@ -521,4 +522,59 @@ fn dropping_a_schema_is_announced_and_can_be_refused() {
         .expect("dropped");
     let heard = heard.lock().expect("no panic");
     assert_eq!(*heard, [(acme.id, vec!["Blue".to_owned()])]);
+}
+
+#[test]
+fn c60_a_name_that_passes_to_another_tenant_takes_no_scope_along() {
+    for mode in MODES {
+        let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
+        let [mut acme, mut globex] = db.tenants(["acme", "globex"]);
+        for tenant in [&acme, &globex] {
+            let mut conn = db.tenancy.tenant(tenant).expect("a connection");
+            insert_room(&mut conn, 1, tenant.schema_name.as_str());
+        }
+        let mut held = db.tenancy.tenant(&acme).expect("acme");
+        let mut in_transaction = db.tenancy.tenant(&acme).expect("acme");
+        assert_eq!(rooms_of(&mut held), ["acme"]);
+        let refused = in_transaction.transaction(|conn| {
+            let mut public = db.tenancy.public().expect("public");
+            acme.rename(&mut public, &name("acme_old"))
+                .expect("renamed");
+            globex.rename(&mut public, &name("acme")).expect("renamed");
+            rooms::table.select(rooms::name).load::<String>(conn)
+        });
+        assert!(refused.is_err(), "{mode:?}: {refused:?}");
+        // The control: that is what is there to be read under the name.
+        assert_eq!(
+            db.strings("SELECT name AS value FROM acme.rooms"),
+            ["globex"]
+        );
+        for _ in 0..2 {
+            let read = rooms::table.select(rooms::name).load::<String>(&mut held);
+            assert!(read.is_err(), "{mode:?}: {read:?}");
+        }
+        drop(held);
+        assert_eq!(
+            rooms_of(&mut db.tenancy.tenant(&acme).expect("acme")),
+            ["acme"]
+        );
+        assert_eq!(
+            rooms_of(&mut db.tenancy.tenant(&globex).expect("globex")),
+            ["globex"]
+        );
+
+        // One that is dropped, and another that takes its name.
+        let mut held = db.tenancy.tenant(&globex).expect("globex");
+        let mut public = db.tenancy.public().expect("public");
+        let with_schema = DeleteOptions::new().auto_drop_schema(true);
+        globex
+            .delete_with(&mut public, with_schema)
+            .expect("deleted");
+        let mut heir = client("acme");
+        "heir.my-domain.com".clone_into(&mut heir.domain_url);
+        heir.save(&mut public).expect("saved");
+        insert_room(&mut db.tenancy.tenant(&heir).expect("heir"), 1, "heir");
+        let read = rooms::table.select(rooms::name).load::<String>(&mut held);
+        assert!(read.is_err(), "{mode:?}: {read:?}");
+    }
 }
