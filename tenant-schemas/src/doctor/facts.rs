@@ -25,7 +25,10 @@ use crate::tenancy::Tenancy;
 use super::shape::Shape;
 
 /// How often everything is read again because a schema went away meanwhile.
-const TRIES: usize = 3;
+const TRIES: usize = 12;
+
+/// How long to wait in between: where tenants come and go, some drop is always under way.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 /// Dead rows in a catalog that are not worth a word.
 const DEAD_ROWS: i64 = 10_000;
@@ -90,6 +93,7 @@ impl Facts {
                 // What was dropped between two statements is not there the next time.
                 Err(Error::Database { doing, source }) if tries > 0 => {
                     log::debug!("looking again, {doing} failed: {source}");
+                    std::thread::sleep(PAUSE);
                 }
                 result => return result,
             }
