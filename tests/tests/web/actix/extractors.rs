@@ -1,8 +1,5 @@
 //! Arguments of handlers, and what is said where they can't be had.
 
-use std::fmt::Write as _;
-use std::sync::Mutex;
-
 use actix_web::body::to_bytes;
 use actix_web::{App, ResponseError as _, Route, web};
 use diesel::connection::SimpleConnection as _;
@@ -11,6 +8,7 @@ use tenant_schemas::web::{PublicDb, Tenant, TenantDb, Visit};
 use tenant_schemas::{Lifecycle as _, Result};
 
 use super::server::{public, scopes, serve, tenants};
+use crate::checks::log_of;
 use crate::support::{Client, clients};
 use crate::world::World;
 
@@ -186,30 +184,6 @@ fn a_route_without_a_site_is_in_the_log_with_what_is_to_be_done() {
     ] {
         assert!(logged.contains(told), "{logged}");
     }
-}
-
-/// What is logged meanwhile, by this test and others.
-fn log_of(f: impl FnOnce()) -> String {
-    struct Kept(Mutex<String>);
-    impl log::Log for Kept {
-        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-            true
-        }
-
-        fn log(&self, record: &log::Record<'_>) {
-            let mut kept = self.0.lock().expect("nobody panicked");
-            writeln!(kept, "{}", record.args()).expect("it is memory");
-        }
-
-        fn flush(&self) {}
-    }
-    static KEPT: Kept = Kept(Mutex::new(String::new()));
-    // The second time it is there already.
-    let _ = log::set_logger(&KEPT);
-    log::set_max_level(log::LevelFilter::Warn);
-    let before = KEPT.0.lock().expect("nobody panicked").len();
-    f();
-    KEPT.0.lock().expect("nobody panicked")[before..].to_owned()
 }
 
 #[test]

@@ -35,6 +35,15 @@ fn listen() {
     LazyLock::force(&LISTENING);
 }
 
+/// What is logged while `f` runs, by this test and others.
+pub(crate) fn log_of(f: impl FnOnce()) -> String {
+    listen();
+    let kept = || LOG.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let before = kept().len();
+    f();
+    String::from_utf8_lossy(&kept()[before..]).into_owned()
+}
+
 /// The lines of the log that have a mark, which is a test's own.
 fn lines(mark: &str) -> Vec<String> {
     let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
