@@ -357,9 +357,13 @@ impl<T: TenantModel> Tenancy<T> {
     }
 }
 
+/// Making a connection takes a while.
+const MIN_WAIT: Duration = Duration::from_millis(100);
+
 /// Takes a connection and turns it to `scope`; one that died while it was idle is replaced.
 ///
-/// It waits for one as long as `wait` says, or as the pool does.
+/// It waits for one as long as `wait` says, or as the pool does; a little in any case,
+/// so that a pool that has none can make one.
 pub(crate) fn checkout(
     pool: &TenantPool,
     scope: &Scope,
@@ -369,7 +373,7 @@ pub(crate) fn checkout(
     let mut tries = pool.max_size().saturating_add(1);
     loop {
         let mut conn = match wait {
-            Some(wait) => pool.get_timeout(wait)?,
+            Some(wait) => pool.get_timeout(wait.max(MIN_WAIT))?,
             None => pool.get()?,
         };
         match conn.enter(scope.clone()) {

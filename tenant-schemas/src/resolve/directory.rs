@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::{Cache, GuardResult};
-use quick_cache::{DefaultHashBuilder, Equivalent, UnitWeighter};
+use quick_cache::{DefaultHashBuilder, UnitWeighter};
 
+use super::asked::{Asked, By, Key, Stale};
 use super::{Question, hostname, listen};
 use crate::changes::{Change, Watcher};
 use crate::connection::Scope;
@@ -22,9 +23,6 @@ use crate::tenancy::{Tenancy, checkout};
 
 /// How long a request waits for another one that asks the database for the same tenant.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Making a connection takes a while.
-const MIN_WAIT: Duration = Duration::from_millis(100);
 
 /// More names than this are not kept: 16 MB.
 pub(super) const MAX_NAMES: usize = 1_000_000;
@@ -279,76 +277,6 @@ impl<T: TenantModel> fmt::Debug for Directory<T> {
             .field("queries", &self.queries())
             .field("is_listening", &self.is_listening())
             .finish_non_exhaustive()
-    }
-}
-
-/// What a tenant is asked for by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum By {
-    Domain,
-    Schema,
-}
-
-/// A question, with a name that is borrowed, and with one that is kept.
-#[derive(Debug, Clone, Copy, Hash)]
-struct Asked<'a> {
-    by: By,
-    name: &'a str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    by: By,
-    name: Box<str>,
-}
-
-impl Equivalent<Key> for Asked<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.by == key.by && *self.name == *key.name
-    }
-}
-
-impl From<&Asked<'_>> for Key {
-    fn from(asked: &Asked<'_>) -> Self {
-        Self {
-            by: asked.by,
-            name: asked.name.into(),
-        }
-    }
-}
-
-/// What has changed, so that a bulk update of a fleet costs one look for each entry.
-#[derive(Default)]
-struct Stale<'a> {
-    everything: bool,
-    schemas: HashSet<&'a str>,
-    domains: HashSet<&'a str>,
-}
-
-impl<'a> Stale<'a> {
-    fn of(changes: &'a [Change]) -> Self {
-        let mut stale = Self::default();
-        for change in changes {
-            match change {
-                Change::Tenant(schema) => drop(stale.schemas.insert(schema)),
-                Change::Domain(domain) => drop(stale.domains.insert(domain)),
-                Change::Anything => stale.everything = true,
-            }
-        }
-        stale
-    }
-
-    /// Whether a key may lead elsewhere than to the tenant of `schema`, or that one is another now.
-    fn has(&self, key: &Key, schema: &str) -> bool {
-        let renamed = match key.by {
-            By::Schema => self.schemas.contains(&*key.name),
-            By::Domain => {
-                self.domains.contains(&*key.name)
-                    || hostname::other_spelling(&key.name)
-                        .is_some_and(|other| self.domains.contains(&*other))
-            }
-        };
-        self.everything || renamed || self.schemas.contains(schema)
     }
 }
 
@@ -611,12 +539,9 @@ impl<T: TenantModel> Watcher for Inner<T> {
     }
 }
 
-/// The time until `deadline`; a little more, so that a pool that has to make a connection can.
+/// The time until `deadline`.
 fn left(deadline: Option<Instant>) -> Option<Duration> {
-    deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        left.max(MIN_WAIT)
-    })
+    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
 /// What the listener has to read before the directory can be believed.

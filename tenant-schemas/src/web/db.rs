@@ -141,7 +141,7 @@ impl Db {
                     return Err(Error::Busy { waited: wait }.into()); // nobody reads it
                 }
                 // Others may use the pool beside us.
-                let taken = checkout(&pool, &scope, Some(left.max(MIN_WAIT)));
+                let taken = checkout(&pool, &scope, Some(left));
                 observe::waited(since.elapsed(), taken.as_ref().err());
                 f(&mut *taken?)
             }));
@@ -159,9 +159,6 @@ impl Db {
         })
     }
 }
-
-/// The pool makes connections when it has none: that takes a while.
-const MIN_WAIT: Duration = Duration::from_millis(100);
 
 /// Whoever waits for the result; gone when dropped.
 #[derive(Default)]

@@ -186,6 +186,7 @@ mod db;
     expect(dead_code, reason = "the frameworks are told of")
 )]
 mod observe;
+mod refusal;
 mod site;
 #[cfg(any(feature = "actix", feature = "axum"))]
 mod tenant;
@@ -193,6 +194,7 @@ mod tenant;
 pub mod tower;
 
 pub use self::db::{PublicDb, TenantDb};
-pub use self::site::{Admission, Reading, Refusal, Site, SiteBuilder, Unknown, Visit};
+pub use self::refusal::Refusal;
+pub use self::site::{Admission, Reading, Site, SiteBuilder, Unknown, Visit};
 #[cfg(any(feature = "actix", feature = "axum"))]
 pub use self::tenant::Tenant;

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::site::{Refusal, Visit};
+use super::refusal::Refusal;
+use super::site::Visit;
 use crate::error::Error;
 use crate::model::TenantModel;
 use crate::name::SchemaName;

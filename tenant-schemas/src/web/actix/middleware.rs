@@ -17,7 +17,8 @@ use super::{OriginalUri, Whose};
 use crate::model::TenantModel;
 use crate::resolve::RequestHead;
 use crate::web::TenantDb;
-use crate::web::site::{Admission, Refusal, Site, Visit, turned_away};
+use crate::web::refusal::{Refusal, turned_away};
+use crate::web::site::{Admission, Site, Visit};
 
 type Refuse = dyn Fn(&Refusal, &HttpRequest) -> HttpResponse + Send + Sync;
 

@@ -8,7 +8,7 @@ use actix_web::http::header::{ContentType, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::error::Error;
-use crate::web::site::{RETRY_AFTER as SECONDS, Refusal, log_failure, status_of, words_of};
+use crate::web::refusal::{RETRY_AFTER as SECONDS, Refusal, log_failure, status_of, words_of};
 
 /// Plain text with the refusal's status, and `Retry-After` where trying again can help.
 impl From<&Refusal> for HttpResponse {

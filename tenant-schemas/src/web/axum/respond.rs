@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 
 use crate::error::Error;
-use crate::web::site::{RETRY_AFTER, Refusal, log_failure, status_of, words_of};
+use crate::web::refusal::{RETRY_AFTER, Refusal, log_failure, status_of, words_of};
 use crate::web::tower::refuse::plain_text;
 
 /// What a stranger may know of a failure: 503 with `Retry-After` if the database is

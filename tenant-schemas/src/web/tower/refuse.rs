@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use crate::web::site::Refusal;
+use crate::web::refusal::Refusal;
 
 /// Answers requests that are refused: a closure, or [`PlainText`].
 pub trait Refuse<B> {

@@ -14,7 +14,8 @@ use super::refuse::{PlainText, Refuse};
 use crate::model::TenantModel;
 use crate::resolve::RequestHead;
 use crate::web::observe::Spanned;
-use crate::web::site::{Refusal, Site, turned_away};
+use crate::web::refusal::{Refusal, turned_away};
+use crate::web::site::Site;
 
 /// A service behind a [`Site`]; [`SiteLayer`](super::SiteLayer) makes it.
 #[derive(Clone)]
