@@ -466,7 +466,6 @@ impl TenantConnection {
             });
         }
         self.scope = None;
-        self.refuse_moved(&scope)?;
         // Diesel does not notice each death: ask the server after a failure.
         let failed = self.notes.take_failed();
         let stays = !failed
@@ -474,6 +473,7 @@ impl TenantConnection {
             && self.is_known(&scope.path)
             && is_path(&self.resident, &scope.path);
         if stays {
+            self.refuse_moved(&scope)?;
             if let Some(path) = &self.cached {
                 scope.path = Arc::clone(path);
             }
