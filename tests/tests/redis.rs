@@ -1,7 +1,6 @@
 //! A Redis for a test.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tenant_schemas_tests::skipped;
 
 /// A Redis of its own, on a socket, gone with this value.
 pub(crate) struct Redis {
@@ -37,10 +37,7 @@ impl Redis {
             .stderr(Stdio::null())
             .spawn();
         let Ok(process) = process else {
-            // Past the test runner, which would keep it for itself.
-            let _ = std::io::stderr().write_all(
-                b"SKIPPED: a test on Redis, for want of redis-server (apt-get install redis-server)\n",
-            );
+            skipped("a queue in Redis", "apt-get install redis-server");
             return None;
         };
         let redis = Self { process, directory };

@@ -10,6 +10,7 @@ mod chromium;
 #[path = "support/server.rs"]
 mod server;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
@@ -46,8 +47,10 @@ struct Visit {
 impl Visit {
     fn begin(demo: bool, pace: u64) -> Option<Self> {
         let Some(program) = chromium::find() else {
-            println!("SKIPPED: there is no Chromium; `apt-get install chromium` brings it,");
-            println!("and CHROMIUM names one that is elsewhere");
+            // Past the test runner, which keeps for itself what passing tests print.
+            let line =
+                b"SKIPPED: a real browser: apt-get install chromium, or name one in CHROMIUM\n";
+            let _ = std::io::stderr().write_all(line);
             return None;
         };
         let database = TestDatabase::new().expect("a database");

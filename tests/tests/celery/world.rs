@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tenant_schemas::jobs::celery::{CeleryTask, Delivery, Producer, Worker};
 use tenant_schemas::jobs::{InTenant, SharedJob, Stop};
 use tenant_schemas::{Tenancy, TenantConnection};
+use tenant_schemas_tests::skipped;
 
 use crate::redis::Redis;
 use crate::support::{Client, Db, plans, rooms_of};
@@ -206,9 +207,7 @@ fn venv() -> Option<PathBuf> {
     match made {
         Ok(venv) => Some(venv.clone()),
         Err(missing) => {
-            // Past the test runner, which would keep it for itself.
-            let line = format!("SKIPPED: a test with Celery's Python, for want of {missing}\n");
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            skipped("Celery's own workers", missing);
             None
         }
     }

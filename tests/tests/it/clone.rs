@@ -5,6 +5,7 @@ use std::process::Command;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use tenant_schemas::{CloneOptions, CloneTenant as _, Error, Lifecycle as _};
+use tenant_schemas_tests::skipped;
 
 use crate::support::{
     Client, Db, client, customers, hotels, insert_room, name, rooms_of, sql_app, strings,
@@ -84,7 +85,7 @@ pub(crate) fn pg_dump(url: &str, schema: &str) -> Option<String> {
         .map(|server| server.bin_dir().join("pg_dump"))
         .filter(|program| program.exists());
     let Some(program) = program else {
-        println!("SKIPPED: no pg_dump beside the server, so nothing compares the structure");
+        skipped("a clone compared by pg_dump", "apt-get install postgresql");
         return None;
     };
     let output = Command::new(program)

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use tenant_schemas::{DumpOptions, DumpTenant as _, Error, Lifecycle as _, RestoreOptions};
+use tenant_schemas_tests::skipped;
 
 use crate::clone::{Sink, assert_same, contents, pg_dump};
 use crate::support::{
@@ -72,7 +73,7 @@ fn a_dump_restores_in_another_database_and_by_psql() {
         .bin_dir()
         .join("psql");
     if !psql.exists() {
-        println!("SKIPPED: no psql beside the server");
+        skipped("a dump that psql reads", "apt-get install postgresql");
         return;
     }
     let third = Db::new();

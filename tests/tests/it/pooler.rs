@@ -3,7 +3,6 @@
 //! Skipped, with a line that says so, where PgBouncer is not installed.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -16,6 +15,7 @@ use diesel::prelude::*;
 use private_postgres::Server;
 use tempfile::TempDir;
 use tenant_schemas::{Error, Lifecycle as _, Tenancy};
+use tenant_schemas_tests::skipped;
 
 use crate::support::{Client, client, customers, hotels, insert_room, rooms_of, strings};
 
@@ -31,9 +31,7 @@ impl Bouncer {
     fn start(mode: &str) -> Option<Self> {
         let found = Command::new("pgbouncer").arg("--version").output();
         if found.is_err() {
-            // Past the test runner, which would keep it for itself.
-            let _ = std::io::stderr()
-                .write_all(b"skipped: pooler, for want of PgBouncer (apt-get install pgbouncer)\n");
+            skipped("a real pooler", "apt-get install pgbouncer");
             return None;
         }
         let server = Server::start().expect("a server");

@@ -20,6 +20,7 @@ use object_store::{
 };
 use tempfile::TempDir;
 use tenant_schemas::storage::{Storage, StorageError, TenantStore};
+use tenant_schemas_tests::skipped;
 
 use crate::support::name;
 
@@ -634,9 +635,7 @@ impl Drop for S3 {
 #[tokio::test]
 async fn c112_s3_keeps_tenants_apart_as_disk_and_memory_do() {
     let Some(server) = S3::start() else {
-        // Not captured, unlike what `println!` writes.
-        let _ = std::io::stderr()
-            .write_all(b"skipped: S3, for want of a server (pip install 'moto[server]')\n");
+        skipped("a store that speaks S3", "pip install 'moto[server]'");
         return;
     };
     is_an_object_store(&server.bucket("behaviour")).await;

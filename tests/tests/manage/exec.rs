@@ -1,6 +1,7 @@
 //! `exec`, `psql`, and the fixtures of `load` and `dump`.
 
 use serde_json::Value;
+use tenant_schemas_tests::skipped;
 
 use crate::support::Program;
 
@@ -124,7 +125,7 @@ fn psql_has_the_schemas_path_and_its_own_exit_code() {
     let query = "SELECT current_schema(), count(*) FROM rooms";
     let ran = program.run_args(&["psql", "a", "-At", "-c", query]);
     if ran.err.contains("psql can't be started") {
-        println!("skipped: there is no psql on this machine");
+        skipped("`psql`", "apt-get install postgresql-client");
         return;
     }
     assert_eq!(ran.out, "a|1\n", "{ran:?}");

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tenant_schemas_tests::skipped;
+
 use crate::support::{Program, Ran};
 
 /// The sources in which the tests are.
@@ -363,7 +365,7 @@ fn verbosity_decides_what_work_on_many_tenants_says() {
 fn verbosity_goes_to_psql_only_behind_the_schema() {
     let psql = std::process::Command::new("psql").arg("--version").output();
     if psql.is_err() {
-        eprintln!("SKIPPED: psql is not installed");
+        skipped("`psql`", "apt-get install postgresql-client");
         return;
     }
     let program = Program::with_tenants(&["a"]);

@@ -1,6 +1,7 @@
 //! Commands that choose schemas themselves, below `tenant_command` and `all_tenants_command`.
 
 use serde_json::Value;
+use tenant_schemas_tests::skipped;
 
 use crate::support::{Program, ends_with};
 
@@ -82,7 +83,7 @@ fn c91_commands_whose_first_argument_is_the_schema_run_on_one_too() {
         .output()
         .is_err()
     {
-        eprintln!("SKIPPED: psql is not installed");
+        skipped("`psql`", "apt-get install postgresql-client");
         return;
     }
     let psql = [
