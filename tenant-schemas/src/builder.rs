@@ -14,7 +14,7 @@ use diesel::result::QueryResult;
 
 use crate::app::App;
 use crate::changes::Watchers;
-use crate::connection::{MAX_TENANTS, OnConnect, Policy, SetCalls, TenantConnection};
+use crate::connection::{MAX_TENANTS, OnConnect, Policy, Rack, SetCalls, TenantConnection};
 use crate::error::{BoxError, Error, Result};
 use crate::event::{Event, Listeners};
 use crate::model::{FieldRole, TenantModel};
@@ -122,6 +122,8 @@ impl<T: TenantModel> TenancyBuilder<T> {
     }
 
     /// Sets how long a connection lives. Defaults to 30 minutes; `None` means for ever.
+    ///
+    /// One that is out when its time is over is closed when it comes back.
     pub fn max_lifetime(self, max_lifetime: Option<Duration>) -> Self {
         Self {
             max_lifetime,
@@ -423,9 +425,11 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 extra,
                 set_calls: self.set_calls,
                 max_tenants: self.max_tenants,
+                max_lifetime: self.max_lifetime,
                 on_connect: self.on_connect,
                 generation: AtomicU64::new(0),
                 moved: Mutex::default(),
+                rack: Rack::default(),
             }),
             templates,
             names: self.names,

@@ -38,10 +38,9 @@ pub(crate) const DEALLOCATE: &str = "DEALLOCATE ALL";
 /// Makes the server plan prepared statements anew, looking every name up again.
 pub(crate) const DISCARD_PLANS: &str = "DISCARD PLANS";
 
-/// Removes what a session can keep of a tenant: cursors, temporary tables,
-/// `lastval()`, channels that it listens to, locks.
-pub(crate) const WASH: &str = "CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *; \
-     SELECT pg_catalog.pg_advisory_unlock_all()";
+/// Removes what a session can keep of a tenant, but for locks: cursors, temporary tables,
+/// `lastval()`, channels that it listens to.
+pub(crate) const WASH: &str = "CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *";
 
 /// Gives a session the role and the settings with which Diesel opened it.
 pub(crate) const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; \
@@ -63,6 +62,12 @@ pub(crate) fn set_local_path(path: &SearchPath) -> String {
 /// Fails if there is no such schema. Within a message, nothing behind it is run then.
 pub(crate) fn require_schema(schema: &SchemaName) -> String {
     format!("SELECT '{}'::pg_catalog.regnamespace", schema.quoted())
+}
+
+/// As [`require_schema`], and gives back the locks that the session has: a query less.
+pub(crate) fn require_schema_and_unlock(schema: &SchemaName) -> String {
+    let required = require_schema(schema);
+    format!("{required}, pg_catalog.pg_advisory_unlock_all()")
 }
 
 /// Whether there is such a schema. Never fails for the name's sake.

@@ -45,6 +45,7 @@ impl Connection for TenantConnection {
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
+        self.unpark();
         self.inner.transaction_state()
     }
 
@@ -56,12 +57,14 @@ impl Connection for TenantConnection {
 
     /// Sets an instrumentation that sees all statements until the connection goes back to its pool.
     fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
+        self.unpark();
         self.instrumented = true;
         let watch = Watch::new(&self.notes, Some(Box::new(instrumentation)));
         self.inner.set_instrumentation(watch);
     }
 
     fn set_prepared_statement_cache_size(&mut self, size: CacheSize) {
+        self.unpark();
         self.cache_size = size;
         self.inner.set_prepared_statement_cache_size(size);
         // Diesel forgets its statements, and the server does not.
@@ -93,6 +96,7 @@ where
 
 impl GetPgMetadataCache for TenantConnection {
     fn get_metadata_cache(&mut self) -> &mut PgMetadataCache {
+        self.unpark();
         self.inner.get_metadata_cache()
     }
 }
@@ -121,16 +125,27 @@ impl R2D2Connection for TenantConnection {
     /// Sends nothing: the path of the next scope takes the ping's place, and
     /// without a scope no statement is sent.
     fn ping(&mut self) -> QueryResult<()> {
+        self.unpark();
         Ok(())
     }
 
     /// Gives up the tenant, and says whether the connection has to be closed.
+    ///
+    /// It is over then: the session waits for the next checkout.
     fn is_broken(&mut self) -> bool {
+        if self.is_shell() {
+            return false;
+        }
         self.keep_watch();
         self.leave();
-        self.broken
+        let broken = self.broken
             || self.notes.raw_transaction()
             || self.served.len() > self.policy.max_tenants
-            || AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner)
+            || self.is_expired()
+            || AnsiTransactionManager::is_broken_transaction_manager(&mut *self.inner);
+        if !broken {
+            self.park();
+        }
+        broken
     }
 }

@@ -7,6 +7,7 @@ mod belief;
 mod copy;
 mod diesel_impl;
 mod plans;
+mod rack;
 mod scope;
 mod send;
 mod transaction;
@@ -17,6 +18,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Instant;
 
 use diesel::connection::{
     AnsiTransactionManager, CacheSize, Connection as _, SimpleConnection as _,
@@ -34,9 +36,11 @@ use crate::statement::Effects;
 
 use self::belief::{Belief, Beliefs, is_path};
 use self::plans::Plans;
+use self::rack::Session;
 use self::send::Arrival;
 use self::watch::{Notes, Watch};
 
+pub(crate) use self::rack::Rack;
 pub use self::scope::SetCalls;
 pub(crate) use self::scope::{OnConnect, Policy, Scope};
 pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
@@ -79,6 +83,12 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 /// and, if a statement changed them, the role and the settings of the session.
 /// An instrumentation that was set stays until the connection goes back. One
 /// that is put on the borrowed [`PgConnection`] stays until the next statement.
+///
+/// # Which connection a tenant gets
+///
+/// Of those that are idle, the one that it had last; if others came there since,
+/// one that it had before; or else the one that was idle for longest. Nobody waits for a
+/// particular one.
 ///
 /// # Round trips
 ///
@@ -145,7 +155,7 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct TenantConnection {
-    inner: PgConnection,
+    inner: Session,
     policy: Arc<Policy>,
     /// The tenancy that the connection belongs to, for the modules that know its type.
     owner: Option<Arc<dyn Any + Send + Sync>>,
@@ -166,21 +176,26 @@ pub struct TenantConnection {
     instrumented: bool,
     served: HashSet<SchemaName>,
     broken: bool,
+    /// When the session began.
+    born: Instant,
     after_commit: Vec<(usize, AfterCommit)>,
 }
 
 impl TenantConnection {
-    fn new(mut inner: PgConnection) -> Self {
-        let notes = Arc::new(Notes::default());
-        let user = get_default_instrumentation();
-        inner.set_instrumentation(Watch::new(&notes, user));
+    fn new(inner: PgConnection) -> Self {
+        let mut conn = Self::with(Session::new(inner));
+        conn.watch();
+        conn
+    }
+
+    fn with(inner: Session) -> Self {
         Self {
             inner,
             policy: Arc::default(),
             owner: None,
             scope: None,
             beliefs: Beliefs::default(),
-            notes,
+            notes: Arc::default(),
             cached: None,
             plans: Plans::default(),
             resident: None,
@@ -189,6 +204,7 @@ impl TenantConnection {
             instrumented: false,
             served: HashSet::new(),
             broken: false,
+            born: Instant::now(),
             after_commit: Vec::new(),
         }
     }
@@ -448,6 +464,7 @@ impl TenantConnection {
 
     /// Turns to `scope` at a checkout.
     pub(crate) fn enter(&mut self, scope: Scope) -> Result<()> {
+        self.prefer(&scope.path);
         self.observe();
         // A test transaction stays; what was left open inside it is nobody's.
         while self.in_test_transaction() && self.beliefs.depth() > 1 {
@@ -536,6 +553,7 @@ impl TenantConnection {
     /// Takes the watch up again if someone put another instrumentation on the
     /// inner connection, or another connection in its place.
     fn keep_watch(&mut self) {
+        self.unpark();
         if !Watch::is_kept(self.inner.instrumentation(), &self.notes) {
             self.notes.distrust();
             self.resident = None;
@@ -562,6 +580,12 @@ impl TenantConnection {
         self.status().transaction_depth().is_err()
     }
 
+    /// Whether the session is older than the pool admits.
+    fn is_expired(&self) -> bool {
+        let most = self.policy.max_lifetime;
+        most.is_some_and(|most| self.born.elapsed() >= most)
+    }
+
     /// Whether the pool will close the connection.
     pub(crate) fn is_condemned(&self) -> bool {
         self.broken
@@ -574,6 +598,7 @@ impl TenantConnection {
 
     /// Runs statements of our own: they name their schemas, and move no path behind our back.
     pub(crate) fn own<R>(&mut self, f: impl FnOnce(&mut PgConnection) -> R) -> R {
+        self.unpark();
         let mut own = Own {
             outer: self.notes.set_own(true),
             notes: &self.notes,
@@ -610,7 +635,7 @@ impl TenantConnection {
     }
 
     fn in_test_transaction(&mut self) -> bool {
-        !AnsiTransactionManager::is_broken_transaction_manager(&mut self.inner)
+        !AnsiTransactionManager::is_broken_transaction_manager(&mut *self.inner)
     }
 
     /// The scope's schema has another name now.

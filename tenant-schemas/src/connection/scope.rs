@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 
 use crate::name::SchemaName;
 use crate::path::SearchPath;
+
+use super::rack::Rack;
 
 /// How often the search path is sent to the server; the guide's `TENANT_LIMIT_SET_CALLS`.
 ///
@@ -117,11 +119,14 @@ pub(crate) struct Policy {
     pub(crate) extra: Vec<SchemaName>,
     pub(crate) set_calls: SetCalls,
     pub(crate) max_tenants: usize,
+    pub(crate) max_lifetime: Option<Duration>,
     pub(crate) on_connect: Vec<OnConnect>,
     /// Counts migration runs; a plan that is older may be stuck on `public`.
     pub(crate) generation: AtomicU64,
     /// Names of schemas that this process took away from a tenant, or gave to one, and when.
     pub(crate) moved: Mutex<HashMap<SchemaName, Instant>>,
+    /// The sessions that nobody uses now.
+    pub(crate) rack: Rack,
 }
 
 impl Policy {
@@ -168,9 +173,11 @@ impl Default for Policy {
             extra: Vec::new(),
             set_calls: SetCalls::default(),
             max_tenants: super::MAX_TENANTS,
+            max_lifetime: None,
             on_connect: Vec::new(),
             generation: AtomicU64::new(0),
             moved: Mutex::default(),
+            rack: Rack::default(),
         }
     }
 }

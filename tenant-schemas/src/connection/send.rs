@@ -71,7 +71,12 @@ impl TenantConnection {
         }
         let mut message = String::new();
         if arrival.is_some() {
-            message.push_str(&sql::require_schema(scope.schema()));
+            let required = if washes {
+                sql::require_schema_and_unlock(scope.schema())
+            } else {
+                sql::require_schema(scope.schema())
+            };
+            message.push_str(&required);
             message.push_str("; ");
         }
         let changes = self.path_message(&scope.path, local);
@@ -140,7 +145,8 @@ impl TenantConnection {
 
     /// Diesel's bookkeeping of transactions.
     pub(super) fn status(&mut self) -> &mut TransactionManagerStatus {
-        AnsiTransactionManager::transaction_manager_status_mut(&mut self.inner)
+        self.unpark();
+        AnsiTransactionManager::transaction_manager_status_mut(&mut *self.inner)
     }
 
     /// Drops the messages of channels that the last tenant listened to.

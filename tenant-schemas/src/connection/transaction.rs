@@ -48,7 +48,7 @@ impl TransactionManager<TenantConnection> for TenantTransactionManager {
     fn transaction_manager_status_mut(
         conn: &mut TenantConnection,
     ) -> &mut TransactionManagerStatus {
-        AnsiTransactionManager::transaction_manager_status_mut(&mut conn.inner)
+        conn.status()
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `adopt_diesel` · coming aboard from Diesel's own harness, and where migrations come from
+//! `affinity` · which of a pool's sessions a tenant gets
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
 //! `clone` · a tenant made out of another
@@ -47,6 +48,7 @@
 //! `workload` · 12 migrations and 20 tables, for one tenant and for 300
 
 mod adopt_diesel;
+mod affinity;
 mod auth;
 mod bad_input;
 mod clone;

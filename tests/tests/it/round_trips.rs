@@ -174,10 +174,10 @@ fn c21_another_tenant_takes_one_round_trip_and_each_statement_is_prepared_once_f
         let messages = meter.expect(1, |meter| drop(meter.globex()));
         assert_eq!(
             messages,
-            ["statement: SELECT '\"globex\"'::pg_catalog.regnamespace; \
+            ["statement: SELECT '\"globex\"'::pg_catalog.regnamespace, \
+                 pg_catalog.pg_advisory_unlock_all(); \
                  SET search_path TO \"globex\", \"public\"; CLOSE ALL; \
-                 DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *; \
-                 SELECT pg_catalog.pg_advisory_unlock_all()"]
+                 DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *"]
         );
         // A statement that is new, in one tenant and then in the other.
         let names = |conn: &mut TenantConnection| {
