@@ -40,7 +40,7 @@ use self::rack::Session;
 use self::send::Arrival;
 use self::watch::{Notes, Watch};
 
-pub(crate) use self::rack::Rack;
+pub(crate) use self::rack::{AFFINITY_WAIT, Rack};
 pub use self::scope::SetCalls;
 pub(crate) use self::scope::{OnConnect, Policy, Scope};
 pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
@@ -178,6 +178,10 @@ pub struct TenantConnection {
     broken: bool,
     /// When the session began.
     born: Instant,
+    /// When the session was handed out last.
+    taken: Instant,
+    /// The session's number in the rack of the pool.
+    seat: u64,
     after_commit: Vec<(usize, AfterCommit)>,
 }
 
@@ -189,6 +193,7 @@ impl TenantConnection {
     }
 
     fn with(inner: Session) -> Self {
+        let now = Instant::now();
         Self {
             inner,
             policy: Arc::default(),
@@ -204,7 +209,9 @@ impl TenantConnection {
             instrumented: false,
             served: HashSet::new(),
             broken: false,
-            born: Instant::now(),
+            born: now,
+            taken: now,
+            seat: 0,
             after_commit: Vec::new(),
         }
     }
@@ -218,8 +225,12 @@ impl TenantConnection {
         self.generation = policy.generation();
         self.policy = policy;
         self.owner = Some(owner);
+        self.take_seat();
         self.customize()?;
-        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
+        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))?;
+        // Whoever comes next may choose it, whichever shell they are handed.
+        self.park();
+        Ok(())
     }
 
     /// Does what the program does to each new connection.

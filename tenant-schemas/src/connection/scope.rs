@@ -120,12 +120,14 @@ pub(crate) struct Policy {
     pub(crate) set_calls: SetCalls,
     pub(crate) max_tenants: usize,
     pub(crate) max_lifetime: Option<Duration>,
+    /// How long a checkout waits for its tenant's own session.
+    pub(crate) affinity_wait: Duration,
     pub(crate) on_connect: Vec<OnConnect>,
     /// Counts migration runs; a plan that is older may be stuck on `public`.
     pub(crate) generation: AtomicU64,
     /// Names of schemas that this process took away from a tenant, or gave to one, and when.
     pub(crate) moved: Mutex<HashMap<SchemaName, Instant>>,
-    /// The sessions that nobody uses now.
+    /// The sessions of the pool.
     pub(crate) rack: Rack,
 }
 
@@ -174,6 +176,7 @@ impl Default for Policy {
             set_calls: SetCalls::default(),
             max_tenants: super::MAX_TENANTS,
             max_lifetime: None,
+            affinity_wait: super::AFFINITY_WAIT,
             on_connect: Vec::new(),
             generation: AtomicU64::new(0),
             moved: Mutex::default(),

@@ -78,27 +78,75 @@ fn a_tenant_whose_session_is_out_gets_another_and_its_own_rows() {
 }
 
 #[test]
-fn a_tenant_that_others_came_after_goes_back_to_a_session_that_knows_it() {
-    let (db, [acme, globex, initech]) =
-        fleet(2, SetCalls::EveryCheckout, ["acme", "globex", "initech"]);
-    // Both sessions at once, so that each has a tenant of its own.
-    let mut one = db.tenancy.tenant(&acme).expect("acme");
-    let mut two = db.tenancy.tenant(&globex).expect("globex");
-    let (ones, twos) = (pid(&mut one), pid(&mut two));
-    let counted = [one.tenants_served(), two.tenants_served()];
-    drop((one, two));
-    // The third takes the one that was idle for longest, and the owner comes back to it.
-    let mut third = db.tenancy.tenant(&initech).expect("initech");
-    let taken = pid(&mut third);
-    drop(third);
-    let (owner, its) = if taken == ones {
-        (&acme, ones)
-    } else {
-        (&globex, twos)
+fn each_tenant_is_at_home_on_one_session_whoever_came_between() {
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .pool_size(4)
+            .min_idle(4)
+    });
+    let names: Vec<String> = (0..12).map(|number| format!("tenant_{number}")).collect();
+    let tenants: Vec<Client> = names.iter().map(|name| db.tenant(name)).collect();
+    let at = |tenant: &Client| pid(&mut db.tenancy.tenant(tenant).expect("a tenant"));
+    let homes: Vec<String> = tenants.iter().map(at).collect();
+    assert!(homes.iter().collect::<BTreeSet<_>>().len() > 1, "{homes:?}");
+    for turn in 0..48 {
+        let number = turn * 7 % 12;
+        assert_eq!(at(&tenants[number]), homes[number]);
+    }
+}
+
+#[test]
+fn a_tenant_waits_for_its_own_session_as_long_as_the_builder_says() {
+    let patient = |wait: Duration| {
+        let db = Db::with(|builder| {
+            builder
+                .app(customers())
+                .app(hotels())
+                .pool_size(2)
+                .min_idle(2)
+                .affinity_wait(wait)
+        });
+        let acme = db.tenant("acme");
+        let mut conn = db.tenancy.tenant(&acme).expect("acme");
+        let own = pid(&mut conn);
+        thread::scope(|scope| {
+            let second = scope.spawn(|| pid(&mut db.tenancy.tenant(&acme).expect("acme again")));
+            if wait.is_zero() {
+                // Nobody gives the first one back.
+                assert_ne!(second.join().expect("a session"), own);
+            } else {
+                thread::sleep(Duration::from_millis(200));
+                drop(conn);
+                assert_eq!(second.join().expect("a session"), own);
+            }
+        });
     };
-    let mut conn = db.tenancy.tenant(owner).expect("the owner");
-    assert_eq!(pid(&mut conn), its, "{counted:?} tenants were served");
-    assert_eq!(rooms_of(&mut conn), [owner.schema_name.as_str()]);
+    patient(Duration::from_secs(60));
+    patient(Duration::ZERO);
+}
+
+#[test]
+fn a_tenant_whose_own_session_is_closed_meanwhile_gets_another() {
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .pool_size(2)
+            .min_idle(2)
+            .affinity_wait(Duration::from_secs(60))
+    });
+    let acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    let own = pid(&mut conn);
+    thread::scope(|scope| {
+        let second = scope.spawn(|| pid(&mut db.tenancy.tenant(&acme).expect("acme again")));
+        thread::sleep(Duration::from_millis(200));
+        conn.batch_execute("BEGIN").expect("begun");
+        drop(conn);
+        assert_ne!(second.join().expect("a session"), own);
+    });
 }
 
 #[test]
