@@ -1,0 +1,133 @@
+//! What `request` and `transaction` have in common: the same work on connections of several pools.
+
+use diesel::connection::{LoadConnection, SimpleConnection as _};
+use diesel::pg::{Pg, PgConnection};
+use diesel::prelude::*;
+use diesel::r2d2::{ConnectionManager, Pool};
+use tenant_schemas::resolve::{Directory, Host, RequestHead, Resolver as _};
+use tenant_schemas::{PooledConnection, SetCalls, Tenancy};
+
+use crate::Result;
+use crate::measure::{Case, Measurement};
+use crate::report::{Row, setting};
+use crate::server::{Bench, Database, apart};
+use crate::traffic::{Clients, Request, Traffic};
+use crate::workload::{self, Tenant};
+
+/// What is done with a connection.
+pub(super) trait Work: Copy + Sync {
+    fn on<C>(self, conn: &mut C, request: Request) -> QueryResult<()>
+    where
+        C: LoadConnection<Backend = Pg>;
+}
+
+/// Connections of the pool, and threads that use it: one, all, and fewer than there are connections.
+const POOLS: [(u32, usize); 3] = [(1, 1), (8, 8), (8, 4)];
+
+/// Measures the work in all numbers of tenants, for all traffic, on all pools.
+pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for &tenants in bench.tenants() {
+        let database = bench.database(tenants)?;
+        for traffic in Traffic::ALL {
+            for (connections, threads) in POOLS {
+                let clients = Clients::new(traffic, tenants, threads)?;
+                let setting = setting([
+                    ("tenants", tenants.to_string()),
+                    ("traffic", traffic.to_string()),
+                    ("connections", connections.to_string()),
+                    ("threads", threads.to_string()),
+                ]);
+                let cases = cases(&database, connections, &clients, work)?;
+                rows.extend(how.compare(bench, &setting, cases)?);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn cases<'a>(
+    database: &'a Database,
+    connections: u32,
+    clients: &Clients,
+    work: impl Work + 'a,
+) -> Result<Vec<Case<'a>>> {
+    let Database { url, tenants } = database;
+    let one_tenant = format!("{url}?options=-csearch_path%3Dtenant_0%2Cpublic");
+    let floor = plain_pool(one_tenant, connections)?;
+    let mut their = clients.clone();
+    let floor = Case::floor("floor: no tenancy", move |requests| {
+        their.send(
+            requests,
+            |request| Ok(work.on(&mut *floor.get()?, request)?),
+        )
+    });
+    let set = plain_pool(url, connections)?;
+    let mut their = clients.clone();
+    let set = Case::new("SET at each checkout", move |requests| {
+        their.send(requests, |request| {
+            let mut conn = set.get()?;
+            let schema = &tenants[request.tenant].schema_name;
+            conn.batch_execute(&format!("SET search_path TO {}, public", schema.quoted()))?;
+            Ok(work.on(&mut *conn, request)?)
+        })
+    });
+    let mut cases = vec![floor, set];
+    for (name, set_calls) in [
+        ("EveryCheckout", SetCalls::EveryCheckout),
+        ("WhenChanged", SetCalls::WhenChanged),
+    ] {
+        let site = Site::of(database, connections, set_calls)?;
+        let mut their = clients.clone();
+        cases.push(Case::new(name, move |requests| {
+            their.send(requests, |request| {
+                let host = &tenants[request.tenant].domain_url;
+                Ok(work.on(&mut *site.connection(host)?, request)?)
+            })
+        }));
+    }
+    Ok(cases)
+}
+
+/// A pool as a program without tenants has it.
+fn plain_pool(
+    url: impl Into<String>,
+    connections: u32,
+) -> Result<Pool<ConnectionManager<PgConnection>>> {
+    let manager = ConnectionManager::new(url);
+    Ok(Pool::builder().max_size(connections).build(manager)?)
+}
+
+/// A program with tenants: from a host to a connection.
+struct Site {
+    tenancy: Tenancy<Tenant>,
+    directory: Directory<Tenant>,
+}
+
+impl Site {
+    /// One whose directory knows all tenants already.
+    fn of(database: &Database, connections: u32, set_calls: SetCalls) -> Result<Self> {
+        let tenancy = workload::tenancy(&database.url)
+            .pool_size(connections)
+            .set_calls(set_calls)
+            .build()?;
+        let directory = Directory::builder(&tenancy)
+            .listen_on(apart(&database.url))
+            .build();
+        for tenant in &database.tenants {
+            directory.by_domain(&tenant.domain_url)?;
+        }
+        Ok(Self { tenancy, directory })
+    }
+
+    fn connection(&self, host: &str) -> Result<PooledConnection> {
+        let head = RequestHead::new(host, "/");
+        let answer = Host::new()
+            .resolve(&head)?
+            .ok_or("a host says whose it is")?;
+        let tenant = self.directory.find(answer.question())?;
+        Ok(self
+            .tenancy
+            .tenant(&*tenant.ok_or("a tenant of that host")?)?)
+    }
+}

@@ -1,0 +1,113 @@
+//! The program that is measured: 12 migrations, 20 tables for each tenant, keys to shared tables.
+
+use std::thread;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use tenant_schemas::{
+    Lifecycle as _, SchemaName, Tenancy, TenancyBuilder, TenantModel, shared_app, tenant_app,
+};
+
+use crate::Result;
+
+#[shared_app(migrations = "../tests/migrations/workload/shared")]
+pub(crate) struct Shared;
+
+#[tenant_app(migrations = "../tests/migrations/workload/crm")]
+pub(crate) struct Crm;
+
+#[tenant_app(migrations = "../tests/migrations/workload/billing", after = ["crm"])]
+pub(crate) struct Billing;
+
+#[tenant_app(migrations = "../tests/migrations/workload/projects", after = ["crm"])]
+pub(crate) struct Projects;
+
+diesel::table! {
+    public.tenants (id) {
+        id -> BigInt,
+        schema_name -> Text,
+        name -> Text,
+        domain_url -> Text,
+    }
+}
+
+diesel::table! {
+    contacts (id) {
+        id -> BigInt,
+        full_name -> Text,
+        phone -> Text,
+    }
+}
+
+#[derive(Debug, Clone, Queryable, Selectable, TenantModel)]
+#[diesel(table_name = tenants)]
+pub(crate) struct Tenant {
+    id: i64,
+    pub(crate) schema_name: SchemaName,
+    name: String,
+    pub(crate) domain_url: String,
+}
+
+/// The first contacts of every tenant have the ids from 1 to this.
+pub(crate) const CONTACTS: i64 = 100;
+
+/// A tenancy of all apps of the workload.
+pub(crate) fn tenancy(url: &str) -> TenancyBuilder<Tenant> {
+    Tenancy::builder(url)
+        .app(Shared)
+        .app(Crm)
+        .app(Billing)
+        .app(Projects)
+}
+
+/// A tenant that is not saved yet.
+pub(crate) fn tenant(number: usize) -> Result<Tenant> {
+    let schema: SchemaName = format!("tenant_{number}").parse()?;
+    let domain = format!("tenant-{number}.test");
+    Ok(Tenant::new(schema, domain).name(format!("Tenant {number}")))
+}
+
+/// The tenants of a database, in the order of their numbers.
+pub(crate) fn tenants(url: &str) -> Result<Vec<Tenant>> {
+    let mut tenants = tenancy(url).pool_size(1).build()?.tenants()?;
+    tenants.sort_by_key(|tenant| (tenant.name.len(), tenant.name.clone()));
+    Ok(tenants)
+}
+
+/// Adds tenants with rows to a database, until there are so many.
+pub(crate) fn fill(url: &str, until: usize) -> Result<()> {
+    let workers = thread::available_parallelism()?.get();
+    // Commits need not reach the disk: it is all made anew if the server falls.
+    let tenancy = tenancy(&format!("{url}?options=-csynchronous_commit%3Doff"))
+        .pool_size(u32::try_from(workers)?)
+        .build()?;
+    tenancy.migrate().shared().run()?.into_result()?;
+    let from = tenancy.tenants()?.len();
+    thread::scope(|scope| {
+        let (tenancy, threads) = (&tenancy, from..from + workers);
+        let threads: Vec<_> = threads
+            .map(|first| {
+                scope.spawn(move || {
+                    let mut mine = (first..until).step_by(workers);
+                    mine.try_for_each(|number| settle(tenancy, number))
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| {
+            let done = thread.join();
+            done.map_err(|_| "a thread that makes tenants panicked")?
+        })
+    })
+}
+
+fn settle(tenancy: &Tenancy<Tenant>, number: usize) -> Result<()> {
+    let mut tenant = tenant(number)?;
+    tenant.save(&mut *tenancy.public()?)?;
+    tenancy.tenant(&tenant)?.batch_execute(&format!(
+        "INSERT INTO companies (name, domain, plan_id, active) VALUES ('Acme', 'acme.test', 1, true);
+         INSERT INTO contacts (company_id, email, full_name, phone, bio)
+         SELECT 1, n || '@acme.test', 'Contact ' || n, '555-' || n, '' FROM generate_series(1, {CONTACTS}) n;
+         ANALYZE contacts"
+    ))?;
+    Ok(())
+}
