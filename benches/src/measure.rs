@@ -12,6 +12,7 @@ use crate::{Result, cpu};
 pub(crate) struct Case<'a> {
     name: String,
     is_floor: bool,
+    operations: usize,
     prepare: Box<dyn FnMut() -> Result<()> + 'a>,
     run: Box<dyn FnMut(usize) -> Result<()> + 'a>,
 }
@@ -35,6 +36,7 @@ impl<'a> Case<'a> {
         Self {
             name: name.into(),
             is_floor: false,
+            operations: usize::MAX,
             prepare: Box::new(|| Ok(())),
             run: Box::new(run),
         }
@@ -49,7 +51,13 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Has so many operations in a turn, if those of the others are more.
+    pub(crate) fn at_most(self, operations: usize) -> Self {
+        Self { operations, ..self }
+    }
+
     fn round(&mut self, bench: &Bench, operations: usize) -> Result<Round> {
+        let operations = operations.min(self.operations);
         (self.prepare)()?;
         let server = cpu::server(bench.server().pid())?;
         let client = cpu::client()?;
@@ -110,7 +118,9 @@ impl Measurement {
             .map(|(number, (case, counted))| {
                 let mut figures = self.figures(&measured[number]);
                 if let Some(floor) = floor {
-                    figures.extend(ratios(&measured[number], &measured[floor]));
+                    let ratios = ratios(&measured[number], &measured[floor]);
+                    // Of what never asks the server there is none.
+                    figures.extend(ratios.into_iter().filter(|(_, ratio)| ratio.is_finite()));
                 }
                 figures.extend(counted);
                 Row {

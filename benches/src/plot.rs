@@ -20,6 +20,7 @@ pub(crate) fn redraw(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn draw(_file: &Path, _group: &Group) -> Result<()> {
+pub(crate) fn draw(file: &Path, group: &Group) -> Result<()> {
+    fs::write(file, &group.name)?;
     Ok(())
 }

@@ -45,12 +45,14 @@ pub(crate) fn setting<const N: usize>(pairs: [(&str, String); N]) -> IndexMap<St
 /// A unit of time that suits a group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
+    Nanoseconds,
     Microseconds,
 }
 
 impl Unit {
     pub(crate) fn in_a_second(self) -> f64 {
         match self {
+            Self::Nanoseconds => 1e9,
             Self::Microseconds => 1e6,
         }
     }
@@ -59,6 +61,7 @@ impl Unit {
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Nanoseconds => "ns",
             Self::Microseconds => "µs",
         })
     }

@@ -2,6 +2,7 @@
 
 mod pooled;
 mod request;
+mod resolver;
 
 use clap::ValueEnum;
 
@@ -14,12 +15,15 @@ use crate::server::Bench;
 pub(crate) enum Name {
     /// What does a request cost?
     Request,
+    /// What does it cost to find the tenant of a request?
+    Resolver,
 }
 
 impl Name {
     pub(crate) fn run(self, bench: &Bench) -> Result<Group> {
         match self {
             Self::Request => request::run(bench),
+            Self::Resolver => resolver::run(bench),
         }
     }
 }
