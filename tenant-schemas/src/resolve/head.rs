@@ -59,7 +59,7 @@ impl<'r> RequestHead<'r> {
         };
         match authority {
             Some(authority) => hostname::normalize(authority),
-            None => match self.header("host")? {
+            None => match self.host_header()? {
                 Some(host) => hostname::normalize(host),
                 None => Err(Malformed::new("host", "", "there is none")),
             },
@@ -84,32 +84,24 @@ impl<'r> RequestHead<'r> {
     /// [`Malformed`] if it is there several times, empty, or no UTF-8: who reads
     /// another one of the values than a proxy did is easily fooled.
     pub fn header(&self, name: &str) -> Result<Option<&str>, Malformed> {
-        let (value, more) = match &self.0 {
-            Source::Plain { .. } => (None, false),
+        match &self.0 {
+            Source::Plain { .. } => Ok(None),
             Source::Http(parts) => {
-                let values = parts.headers.get_all(name);
-                one(values.iter().map(http::HeaderValue::as_bytes))
+                let values = parts.headers.get_all(name).iter();
+                only(name, values.map(http::HeaderValue::as_bytes))
             }
             #[cfg(feature = "actix")]
-            Source::Actix(request) => one(actix::header(request, name)),
-        };
-        let what = || format!("header `{name}`");
-        let text = String::from_utf8_lossy;
-        let Some(value) = value else {
-            return Ok(None);
-        };
-        if more {
-            return Err(Malformed::new(
-                what(),
-                text(value),
-                "it is there more than once",
-            ));
+            Source::Actix(request) => only(name, actix::header(request, name)),
         }
-        match std::str::from_utf8(value).map(str::trim) {
-            Ok("") => Err(Malformed::new(what(), "", "it is empty")),
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(Malformed::new(what(), text(value), "it is no UTF-8")),
-        }
+    }
+
+    /// The header `Host`, whose name need not be parsed for every request.
+    fn host_header(&self) -> Result<Option<&str>, Malformed> {
+        let Source::Http(parts) = &self.0 else {
+            return self.header("host");
+        };
+        let values = parts.headers.get_all(http::header::HOST).iter();
+        only("host", values.map(http::HeaderValue::as_bytes))
     }
 
     /// What middleware in front left with the request, such as the claims of a token.
@@ -124,9 +116,28 @@ impl<'r> RequestHead<'r> {
     }
 }
 
-/// The first of a header's values, and whether there are more.
-fn one<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> (Option<&'v [u8]>, bool) {
-    (values.next(), values.next().is_some())
+/// The only one of a header's values.
+fn only<'v>(
+    name: &str,
+    mut values: impl Iterator<Item = &'v [u8]>,
+) -> Result<Option<&'v str>, Malformed> {
+    let what = || format!("header `{name}`");
+    let text = String::from_utf8_lossy;
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Malformed::new(
+            what(),
+            text(value),
+            "it is there more than once",
+        ));
+    }
+    match std::str::from_utf8(value).map(str::trim) {
+        Ok("") => Err(Malformed::new(what(), "", "it is empty")),
+        Ok(value) => Ok(Some(value)),
+        Err(_) => Err(Malformed::new(what(), text(value), "it is no UTF-8")),
+    }
 }
 
 #[cfg(feature = "actix")]
