@@ -20,8 +20,10 @@ use crate::{Result, plot};
 pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) question: String,
-    /// The figures that are drawn.
-    pub(crate) plots: Vec<String>,
+    /// The setting that is drawn from left to right.
+    pub(crate) axis: String,
+    /// The figures that are drawn over it.
+    pub(crate) drawn: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }
 

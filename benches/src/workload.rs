@@ -35,7 +35,15 @@ diesel::table! {
     contacts (id) {
         id -> BigInt,
         full_name -> Text,
-        phone -> Text,
+    }
+}
+
+diesel::table! {
+    notes (id) {
+        id -> BigInt,
+        contact_id -> BigInt,
+        body -> Text,
+        pinned -> Bool,
     }
 }
 
@@ -50,6 +58,30 @@ pub(crate) struct Tenant {
 
 /// The first contacts of every tenant have the ids from 1 to this.
 pub(crate) const CONTACTS: i64 = 100;
+
+/// The tables of a tenant.
+pub(crate) const TABLES: [&str; 20] = [
+    "accounts",
+    "activities",
+    "addresses",
+    "attachments",
+    "companies",
+    "contact_tags",
+    "contacts",
+    "credits",
+    "invoice_lines",
+    "invoices",
+    "labels",
+    "milestones",
+    "notes",
+    "payments",
+    "projects",
+    "subscriptions",
+    "tags",
+    "task_comments",
+    "tasks",
+    "time_entries",
+];
 
 /// A tenancy of all apps of the workload.
 pub(crate) fn tenancy(url: &str) -> TenancyBuilder<Tenant> {

@@ -1,8 +1,10 @@
 //! The questions, one file for each.
 
+mod memory;
 mod pooled;
 mod request;
 mod resolver;
+mod transaction;
 
 use clap::ValueEnum;
 
@@ -15,15 +17,21 @@ use crate::server::Bench;
 pub(crate) enum Name {
     /// What does a request cost?
     Request,
+    /// What does a transaction of five statements cost?
+    Transaction,
     /// What does it cost to find the tenant of a request?
     Resolver,
+    /// How much memory do a backend and the process hold?
+    Memory,
 }
 
 impl Name {
     pub(crate) fn run(self, bench: &Bench) -> Result<Group> {
         match self {
             Self::Request => request::run(bench),
+            Self::Transaction => transaction::run(bench),
             Self::Resolver => resolver::run(bench),
+            Self::Memory => memory::run(bench),
         }
     }
 }

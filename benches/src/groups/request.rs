@@ -24,7 +24,8 @@ pub(super) fn run(bench: &Bench) -> Result<Group> {
         question: "what does a request cost: find the tenant, check out a connection, \
                    one SELECT by primary key, give back?"
             .to_owned(),
-        plots: vec!["wall µs".to_owned(), "server CPU µs".to_owned()],
+        axis: "tenants".to_owned(),
+        drawn: vec!["wall µs".to_owned(), "server CPU µs".to_owned()],
         rows: pooled::measure(bench, how, Select)?,
     })
 }

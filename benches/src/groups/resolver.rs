@@ -7,6 +7,7 @@ use allocation_counter::AllocationInfo;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use http::Request;
+use http::header::HOST;
 use http::request::Parts;
 use tenant_schemas::resolve::{Directory, Host, RequestHead, Resolver as _};
 
@@ -39,7 +40,8 @@ pub(super) fn run(bench: &Bench) -> Result<Group> {
         name: "resolver".to_owned(),
         question: "what does it cost to find the tenant of a request, or that it has none?"
             .to_owned(),
-        plots: vec!["wall ns".to_owned()],
+        axis: "tenants".to_owned(),
+        drawn: vec!["wall ns".to_owned()],
         rows,
     })
 }
@@ -124,7 +126,7 @@ fn request(host: &str) -> Result<Parts> {
 
 /// The host of a request, without any of the care that it needs.
 fn host(request: &Parts) -> Result<&str> {
-    let host = request.headers.get("host").ok_or("a host")?.to_str()?;
+    let host = request.headers.get(HOST).ok_or("a host")?.to_str()?;
     Ok(host.strip_suffix(":8000").unwrap_or(host))
 }
 
