@@ -191,7 +191,7 @@ fn cells(rows: &[Row]) -> Vec<Vec<String>> {
 }
 
 /// Three digits that count.
-fn short(figure: f64) -> String {
+pub(crate) fn short(figure: f64) -> String {
     match figure.abs() {
         100.0.. => format!("{figure:.0}"),
         10.0.. => format!("{figure:.1}"),

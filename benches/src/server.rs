@@ -156,6 +156,8 @@ impl Bench {
             conn: self.connect()?,
         };
         listener.log_from("0")?;
+        // Sessions hear of it by a signal, a moment later.
+        thread::sleep(Duration::from_millis(100));
         Ok(listener)
     }
 }
@@ -174,13 +176,10 @@ impl Listener<'_> {
         Ok(Messages::of(&self.server.log()[before..]))
     }
 
-    fn log_from(&mut self, milliseconds: &str) -> Result<()> {
+    fn log_from(&mut self, milliseconds: &str) -> QueryResult<()> {
         let setting = format!("ALTER SYSTEM SET log_min_duration_statement = {milliseconds}");
         self.conn.batch_execute(&setting)?;
-        self.conn.batch_execute("SELECT pg_reload_conf()")?;
-        // Sessions hear of it by a signal, a moment later.
-        thread::sleep(Duration::from_millis(100));
-        Ok(())
+        self.conn.batch_execute("SELECT pg_reload_conf()")
     }
 }
 

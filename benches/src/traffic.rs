@@ -29,7 +29,7 @@ impl Traffic {
 impl fmt::Display for Traffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::One => "one",
+            Self::One => "one tenant",
             Self::Zipf => "zipf",
             Self::Uniform => "uniform",
         })

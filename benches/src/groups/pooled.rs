@@ -30,7 +30,7 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
     for &tenants in bench.tenants() {
         let database = bench.database(tenants)?;
         for traffic in Traffic::ALL {
-            for (connections, threads) in POOLS {
+            for &(connections, threads) in bench.unless_quick(&POOLS[..], &POOLS[..2]) {
                 let clients = Clients::new(traffic, tenants, threads)?;
                 let setting = setting([
                     ("tenants", tenants.to_string()),
