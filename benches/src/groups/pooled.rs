@@ -109,6 +109,8 @@ impl Site {
     fn of(database: &Database, connections: u32, set_calls: SetCalls) -> Result<Self> {
         let tenancy = workload::tenancy(&database.url)
             .pool_size(connections)
+            // As in a pool of r2d2: all of them, not as many as are needed at once.
+            .min_idle(connections)
             .set_calls(set_calls)
             .build()?;
         let directory = Directory::builder(&tenancy)
