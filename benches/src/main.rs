@@ -9,6 +9,7 @@
 mod cpu;
 mod groups;
 mod measure;
+mod messages;
 mod plot;
 mod report;
 mod server;

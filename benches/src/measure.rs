@@ -118,9 +118,7 @@ impl Measurement {
             .map(|(number, (case, counted))| {
                 let mut figures = self.figures(&measured[number]);
                 if let Some(floor) = floor {
-                    let ratios = ratios(&measured[number], &measured[floor]);
-                    // Of what never asks the server there is none.
-                    figures.extend(ratios.into_iter().filter(|(_, ratio)| ratio.is_finite()));
+                    figures.extend(ratios(&measured[number], &measured[floor]));
                 }
                 figures.extend(counted);
                 Row {
@@ -170,21 +168,19 @@ impl Measurement {
 }
 
 /// The middle one of the ratios of each round, since its turns were close to each other.
-fn ratios(rounds: &[Round], floor: &[Round]) -> [(String, f64); 2] {
+fn ratios(rounds: &[Round], floor: &[Round]) -> IndexMap<String, f64> {
     let middle = |time: fn(&Round) -> f64| {
         let pairs = rounds.iter().zip(floor);
-        quantile(
-            &sorted(pairs.map(|(round, floor)| time(round) / time(floor))),
-            0.5,
-        )
+        let ratios = pairs.map(|(round, floor)| time(round) / time(floor));
+        quantile(&sorted(ratios), 0.5)
     };
-    [
-        ("× floor".to_owned(), middle(|round| round.wall)),
-        (
-            "× floor, server CPU".to_owned(),
-            middle(|round| round.server),
-        ),
-    ]
+    let mut ratios = IndexMap::from([("× floor".to_owned(), middle(|round| round.wall))]);
+    // What never asks the server has no such ratio, only noise.
+    if floor.iter().all(|round| round.server * 100.0 > round.wall) {
+        let server = middle(|round| round.server);
+        ratios.insert("× floor, server CPU".to_owned(), server);
+    }
+    ratios
 }
 
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {

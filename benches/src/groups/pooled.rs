@@ -9,8 +9,9 @@ use tenant_schemas::{PooledConnection, SetCalls, Tenancy};
 
 use crate::Result;
 use crate::measure::{Case, Measurement};
+use crate::messages::apart;
 use crate::report::{Row, setting};
-use crate::server::{Bench, Database, apart};
+use crate::server::{Bench, Database};
 use crate::traffic::{Clients, Request, Traffic};
 use crate::workload::{self, Tenant};
 
@@ -30,7 +31,7 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
     for &tenants in bench.tenants() {
         let database = bench.database(tenants)?;
         for traffic in Traffic::ALL {
-            for &(connections, threads) in bench.unless_quick(&POOLS[..], &POOLS[..2]) {
+            for &(connections, threads) in bench.unless_quick(&POOLS[..], &POOLS[..1]) {
                 let clients = Clients::new(traffic, tenants, threads)?;
                 let setting = setting([
                     ("tenants", tenants.to_string()),
