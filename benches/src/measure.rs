@@ -13,6 +13,7 @@ pub(crate) struct Case<'a> {
     name: String,
     is_floor: bool,
     operations: usize,
+    warm_up: usize,
     prepare: Box<dyn FnMut() -> Result<()> + 'a>,
     run: Box<dyn FnMut(usize) -> Result<()> + 'a>,
 }
@@ -37,6 +38,7 @@ impl<'a> Case<'a> {
             name: name.into(),
             is_floor: false,
             operations: usize::MAX,
+            warm_up: 1,
             prepare: Box::new(|| Ok(())),
             run: Box::new(run),
         }
@@ -54,6 +56,14 @@ impl<'a> Case<'a> {
     /// Has so many operations in a turn, if those of the others are more.
     pub(crate) fn at_most(self, operations: usize) -> Self {
         Self { operations, ..self }
+    }
+
+    /// Has so many times as many operations in the turn that is not counted.
+    pub(crate) fn warmed_up(self, times: usize) -> Self {
+        Self {
+            warm_up: times,
+            ..self
+        }
     }
 
     fn round(&mut self, bench: &Bench, operations: usize) -> Result<Round> {
@@ -105,9 +115,10 @@ impl Measurement {
         let mut measured: Vec<Vec<Round>> = cases.iter().map(|_| Vec::new()).collect();
         for turn in 0..=self.rounds {
             for (case, rounds) in cases.iter_mut().zip(&mut measured) {
-                let round = case.round(bench, self.operations)?;
-                if turn > 0 {
-                    rounds.push(round);
+                if turn == 0 {
+                    case.round(bench, self.operations * case.warm_up)?;
+                } else {
+                    rounds.push(case.round(bench, self.operations)?);
                 }
             }
         }

@@ -86,10 +86,8 @@ impl Clients {
                 .map(|client| {
                     let mut random = clients.random(client);
                     scope.spawn(move || {
-                        let requests = 0..requests.div_ceil(clients.threads);
-                        requests
-                            .map(|_| clients.next(&mut random))
-                            .try_for_each(answer)
+                        let mine = (client..requests).step_by(clients.threads);
+                        mine.map(|_| clients.next(&mut random)).try_for_each(answer)
                     })
                 })
                 .collect();

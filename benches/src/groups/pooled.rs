@@ -1,5 +1,7 @@
 //! What `request` and `transaction` have in common: the same work on connections of several pools.
 
+use std::time::Duration;
+
 use diesel::connection::{LoadConnection, SimpleConnection as _};
 use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
@@ -39,7 +41,10 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
                     ("connections", connections.to_string()),
                     ("threads", threads.to_string()),
                 ]);
-                let cases = cases(&database, connections, &clients, work)?;
+                let cases = cases(&database, connections, &clients, work)?.into_iter();
+                // Every connection is to have seen most of the tenants that it will see.
+                let times = bench.unless_quick(10, 1);
+                let cases = cases.map(|case| case.warmed_up(times)).collect();
                 rows.extend(how.compare(bench, &setting, cases)?);
             }
         }
@@ -116,6 +121,8 @@ impl Site {
             .build()?;
         let directory = Directory::builder(&tenancy)
             .listen_on(apart(&database.url))
+            // Not in the turn of one and not of another.
+            .time_to_live(Duration::from_secs(3_600))
             .build();
         for tenant in &database.tenants {
             directory.by_domain(&tenant.domain_url)?;
