@@ -15,11 +15,11 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Result};
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
-use crate::script::Script;
+use crate::script::{Script, hex};
 use crate::sql;
 
 /// A migration that a schema has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Applied {
     pub(crate) app: String,
     pub(crate) version: String,
@@ -55,6 +55,13 @@ impl Applied {
             checksum: parts.next()?,
         })
     }
+}
+
+/// The fingerprint of a ledger, in whatever order its lines are; `sql.rs` computes the same.
+pub(crate) fn fingerprint(applied: &[Applied]) -> String {
+    let mut lines: Vec<String> = applied.iter().map(Applied::line).collect();
+    lines.sort_unstable();
+    hex(&Sha256::digest(lines.join("\n").as_bytes()))
 }
 
 /// What is known of a schema without asking it.

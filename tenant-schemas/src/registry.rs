@@ -7,17 +7,15 @@ use std::any::TypeId;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::app::{App, AppScope};
 use crate::changes::Watchers;
 use crate::connection::{Policy, TenantConnection};
 use crate::error::{Error, Result};
 use crate::event::Listeners;
-use crate::ledger::Applied;
+use crate::ledger::{self, Applied};
 use crate::model::DomainTable;
 use crate::name::{SchemaName, SchemaNamePolicy};
-use crate::script::{Script, hex};
+use crate::script::Script;
 use crate::table::{DeclaredTable, TableName};
 
 /// The apps, the listeners and the rules of one tenancy.
@@ -53,7 +51,7 @@ pub(crate) struct LoadedApp {
 }
 
 /// Which apps a schema has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Shared,
     Tenant(Option<String>),
@@ -79,9 +77,7 @@ impl Registry {
 
     /// The fingerprint of that ledger.
     pub(crate) fn fingerprint(&self, kind: &Kind) -> String {
-        let mut lines: Vec<String> = self.all_applied(kind).iter().map(Applied::line).collect();
-        lines.sort_unstable();
-        hex(&Sha256::digest(lines.join("\n").as_bytes()))
+        ledger::fingerprint(&self.all_applied(kind))
     }
 
     pub(crate) fn app(&self, label: &str) -> Option<&LoadedApp> {

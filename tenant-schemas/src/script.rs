@@ -67,6 +67,8 @@ pub(crate) struct Script {
     pub(crate) down: Option<Body>,
     /// The migration changes settings of the session, which last beyond it.
     pub(crate) changes_session: bool,
+    /// Applied, it makes no table, function or type, and gives none another name.
+    pub(crate) names_nothing: bool,
 }
 
 /// What a migration does, in one direction.
@@ -124,6 +126,7 @@ impl Script {
         let script = Self {
             checksum: checksum(&up.sql()),
             changes_session: statement::changes_session(&up.sql()),
+            names_nothing: statement::names_nothing(&up.sql()),
             up: Body::Sql(up.sql()),
             down,
             ..Self::rust(app, migration, source)
@@ -147,6 +150,7 @@ impl Script {
             up: Body::Rust(Arc::clone(source)),
             down: Some(Body::Rust(Arc::clone(source))),
             changes_session: false,
+            names_nothing: false,
         }
     }
 

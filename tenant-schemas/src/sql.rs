@@ -232,7 +232,7 @@ pub(crate) fn write_state(public: &SchemaName, schema: &SchemaName) -> String {
 /// One line of a ledger; [`Applied::line`](crate::ledger::Applied::line) writes the same.
 const LINE: &str = "l.app || '/' || l.version || '/' || l.checksum";
 
-/// The fingerprint of a ledger; the registry computes the same.
+/// The fingerprint of a ledger; [`fingerprint`](crate::ledger::fingerprint) computes the same.
 const FINGERPRINT: &str = "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(coalesce(\
      pg_catalog.string_agg(l.app || '/' || l.version || '/' || l.checksum, E'\\n' \
      ORDER BY (l.app || '/' || l.version || '/' || l.checksum) COLLATE \"C\"), ''), 'UTF8')), 'hex')";

@@ -152,6 +152,28 @@ pub(crate) fn changes_session(sql: &str) -> bool {
             .any(|window| window.eq_ignore_ascii_case(b"set_config"))
 }
 
+/// Whether no statement of `sql` gives a table, a function or a type a name: columns, indexes
+/// and comments alone. What a function does that a statement calls is not looked at.
+pub(crate) fn names_nothing(sql: &str) -> bool {
+    let mut statements = Statements::new(sql);
+    statements.limit = usize::MAX;
+    statements.all(|words| match *words.as_slice() {
+        [] => true,
+        [first, second, ref rest @ ..] if is(first, "alter") && is(second, "table") => {
+            // `serial` and `IDENTITY` make a sequence.
+            let names = ["rename", "schema", "identity"];
+            !rest
+                .iter()
+                .any(|word| is_any(word, &names) || word.to_ascii_lowercase().contains("serial"))
+        }
+        [first, second, ..] if is_any(first, &["create", "drop"]) && is(second, "index") => true,
+        [first, second, third, ..] if is(first, "create") && is(second, "unique") => {
+            is(third, "index")
+        }
+        [first, ..] => is(first, "comment"),
+    })
+}
+
 /// Whether `sql` has a `COPY` whose rows would come from the client.
 pub(crate) fn copies_from_client(sql: &str) -> bool {
     split(sql).into_iter().any(|statement| {
@@ -375,6 +397,34 @@ impl<'a> Iterator for Statements<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_columns_indexes_and_comments_name_nothing() {
+        for sql in [
+            "",
+            "ALTER TABLE rooms ADD COLUMN bed_count int NOT NULL DEFAULT 1",
+            "alter table only rooms drop column a; -- RENAME\nCREATE INDEX ON rooms (a);",
+            "CREATE UNIQUE INDEX i ON rooms (name); DROP INDEX i; COMMENT ON TABLE rooms IS 'RENAME'",
+        ] {
+            assert!(names_nothing(sql), "{sql}");
+        }
+        for sql in [
+            "CREATE TABLE rooms (id int)",
+            "CREATE UNLOGGED TABLE rooms (id int)",
+            "ALTER TABLE rooms RENAME TO clients",
+            "ALTER TABLE rooms SET SCHEMA other",
+            "ALTER TABLE rooms ADD COLUMN a bigserial",
+            "ALTER TABLE rooms ADD COLUMN a int GENERATED ALWAYS AS IDENTITY",
+            "ALTER INDEX a RENAME TO b",
+            "CREATE INDEX ON rooms (a); CREATE VIEW clients AS SELECT 1",
+            "SELECT make()",
+            "INSERT INTO rooms VALUES (1)",
+            "DO $$ BEGIN END $$",
+            "DROP TABLE rooms",
+        ] {
+            assert!(!names_nothing(sql), "{sql}");
+        }
+    }
 
     #[test]
     fn statements_that_may_move_the_path() {

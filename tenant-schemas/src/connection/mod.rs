@@ -3,6 +3,7 @@
 //! Everything that needs Diesel's door for third-party connections is in this
 //! module and those below it.
 
+mod alone;
 mod belief;
 mod copy;
 mod diesel_impl;

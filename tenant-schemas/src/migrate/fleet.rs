@@ -20,8 +20,10 @@ use crate::{rules, sql};
 
 use super::Migrate;
 use super::job::{Job, Migrated, locked};
-use super::plan::{Selection, plan};
-use super::run::note_changed;
+use super::outlook::{Outlook, Outlooks};
+use super::plan::Selection;
+use super::run::warn_of_changed;
+use super::verify::verified;
 
 impl<T: TenantModel> Migrate<'_, T> {
     pub(super) fn run_shared(&self) -> Result<Outcome<Migrated>> {
@@ -30,7 +32,7 @@ impl<T: TenantModel> Migrate<'_, T> {
         self.observer.tell(&public, None);
         let mut result = self
             .create_shared_schema()
-            .and_then(|()| self.run_job(&job));
+            .and_then(|()| self.run_job(&job, None, &AtomicBool::default()));
         let whole = self.selection == Selection::default() && !self.fake;
         if whole && result.is_ok() {
             let mut conn = self.tenancy.public()?;
@@ -106,19 +108,33 @@ impl<T: TenantModel> Migrate<'_, T> {
 
     pub(super) fn run_tenants(&self) -> Result<Vec<Outcome<Migrated>>> {
         let jobs = self.tenant_jobs()?;
-        let known = self.known(&jobs)?;
+        let mut known = self.known(&jobs)?;
+        if self.verify {
+            let mut conn = self.tenancy.public()?;
+            known = verified(&mut conn, self.registry(), &jobs, known);
+        }
         let mut results: Vec<Mutex<Option<Result<Migrated>>>> = Vec::with_capacity(jobs.len());
+        let mut outlooks = Outlooks::new(self.registry());
         let mut open = Vec::new();
         for (number, (job, known)) in jobs.iter().zip(&known).enumerate() {
-            let done = self.done_already(job, known)?;
+            let outlook = outlooks.of(job, known)?;
+            let done = outlook.as_ref().filter(|outlook| outlook.is_done);
+            let done = done.map(|outlook| {
+                warn_of_changed(&job.schema, &outlook.changed);
+                Migrated {
+                    changed: outlook.changed.clone(),
+                    ..Migrated::default()
+                }
+            });
             if done.is_none() {
-                open.push((number, AtomicBool::new(false)));
+                open.push((number, outlook, AtomicBool::new(false)));
             }
             results.push(Mutex::new(done.map(Ok)));
         }
         let stop = AtomicBool::new(false);
+        let hurried = AtomicBool::new(false);
         self.executor.execute(open.len(), &|number| {
-            let Some((number, started)) = open.get(number) else {
+            let Some((number, outlook, started)) = open.get(number) else {
                 return;
             };
             if stop.load(Ordering::Relaxed) || started.swap(true, Ordering::Relaxed) {
@@ -131,7 +147,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                     schema: job.schema.clone(),
                 })
             } else {
-                self.run_job(job)
+                self.run_job(job, outlook.as_deref(), &hurried)
             };
             self.observer.tell(&job.schema, Some(&result));
             if result.is_err() && self.fail_fast {
@@ -139,6 +155,9 @@ impl<T: TenantModel> Migrate<'_, T> {
             }
             *slot(&results[*number]) = Some(result);
         });
+        if hurried.into_inner() {
+            self.flush()?;
+        }
         Ok(jobs
             .into_iter()
             .zip(results)
@@ -156,25 +175,6 @@ impl<T: TenantModel> Migrate<'_, T> {
             .collect())
     }
 
-    /// What there is to report of a job that has nothing to do, as far as is known.
-    fn done_already(&self, job: &Job, known: &Known) -> Result<Option<Migrated>> {
-        let registry = self.registry();
-        let applied = match known {
-            _ if self.verify => return Ok(None),
-            Known::Current => registry.all_applied(&job.kind),
-            Known::Applied(applied) => applied.clone(),
-            Known::Missing | Known::Nothing => return Ok(None),
-        };
-        let steps = plan(registry, &job.kind, &applied, &self.selection)?;
-        if !steps.is_empty() || self.adopt {
-            return Ok(None);
-        }
-        Ok(Some(Migrated {
-            changed: note_changed(registry, job, &applied),
-            ..Migrated::default()
-        }))
-    }
-
     pub(super) fn skipped_tenants(&self) -> Vec<Outcome<Migrated>> {
         if !self.wants_tenants() {
             return Vec::new();
@@ -189,14 +189,26 @@ impl<T: TenantModel> Migrate<'_, T> {
             .collect()
     }
 
-    /// Runs one job on a connection that has the path of its migrations already.
-    fn run_job(&self, job: &Job) -> Result<Migrated> {
+    /// Runs one job: as one message where that is enough, or on a connection that has the path of
+    /// its migrations already.
+    fn run_job(
+        &self,
+        job: &Job,
+        outlook: Option<&Outlook<'_>>,
+        hurried: &AtomicBool,
+    ) -> Result<Migrated> {
         let registry = self.registry();
         let run = || {
             if job.kind != Kind::Shared {
                 // A row that someone else wrote, or a path that grew: whatever is made
                 // there would be every tenant's.
                 registry.refuse_protected(&job.schema, "migrated as a tenant's")?;
+            }
+            if let Some(outlook) = outlook
+                && let Some(done) = self.run_at_once(job, outlook)?
+            {
+                hurried.store(true, Ordering::Relaxed);
+                return Ok(done);
             }
             let path =
                 SearchPath::new(job.schema.clone()).extra(registry.policy.extra.iter().cloned());
@@ -209,6 +221,42 @@ impl<T: TenantModel> Migrate<'_, T> {
             registry.policy.bump_generation();
         }
         result
+    }
+
+    /// Does what is pending in a schema with one message. `None` if that is not enough, or the
+    /// schema is not as it was known to be: nothing was done then.
+    fn run_at_once(&self, job: &Job, outlook: &Outlook<'_>) -> Result<Option<Migrated>> {
+        let Some(at_once) = &outlook.at_once else {
+            return Ok(None);
+        };
+        let registry = self.registry();
+        let mut conn = self.tenancy.pool().get()?;
+        if !conn.is_idle() {
+            return Ok(None);
+        }
+        let message = at_once.message(registry, &job.schema);
+        if let Err(error) = conn.run_alone(&job.schema, message.text()) {
+            // A connection that died: whether before or after the commit, the ledger says.
+            if message.stopped_early(&error) || conn.is_condemned() {
+                log::debug!("schema {} is asked again: {error}", job.schema);
+                return Ok(None);
+            }
+            return Err(message.explain(&job.schema, error));
+        }
+        registry.policy.bump_generation();
+        warn_of_changed(&job.schema, &outlook.changed);
+        Ok(Some(Migrated {
+            applied: at_once.ids(),
+            changed: outlook.changed.clone(),
+            ..Migrated::default()
+        }))
+    }
+
+    /// Waits until the migrations that were committed without waiting are on the disk.
+    fn flush(&self) -> Result<()> {
+        let mut conn = self.tenancy.public()?;
+        conn.own(sql::ledgers::flush)
+            .map_err(|error| Error::database("waiting for the migrations to be on disk", error))
     }
 }
 

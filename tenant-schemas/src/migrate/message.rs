@@ -23,11 +23,13 @@ pub(super) struct Message<'a> {
     effects: Effects,
     /// The last of them may have moved the search path.
     moved: bool,
+    /// One of them may have given something a name that a shared thing has.
+    names: bool,
 }
 
 struct Part<'a> {
     id: &'a MigrationId,
-    /// Where the migration's own text begins and ends, in characters.
+    /// Where the migration's own text begins and ends.
     start: usize,
     end: usize,
 }
@@ -35,11 +37,17 @@ struct Part<'a> {
 impl<'a> Message<'a> {
     /// A message that fails before anything else if the schema is gone.
     pub(super) fn guarded(schema: &SchemaName) -> Self {
+        Self::beginning(sql::require_schema(schema))
+    }
+
+    /// A message that begins with a statement of our own.
+    pub(super) fn beginning(text: String) -> Self {
         Self {
-            text: sql::require_schema(schema),
+            text,
             parts: Vec::new(),
             effects: Effects::default(),
             moved: false,
+            names: false,
         }
     }
 
@@ -72,39 +80,46 @@ impl<'a> Message<'a> {
         {
             if self.moved {
                 // The text of a dump, perhaps: `set_config('search_path', '', false)`.
-                self.text.push_str(SEPARATOR);
-                self.text.push_str(&sql::set_local_path(path));
+                self.push_own(&sql::set_local_path(path));
             }
             let effects = Effects::of(&sql);
             self.effects = self.effects.and(effects);
             self.moved = effects.moves_path;
-            self.text.push_str(SEPARATOR);
-            let start = self.text.chars().count();
-            self.text.push_str(&sql);
-            self.parts.push(Part {
-                id: &step.script.id,
-                start,
-                end: self.text.chars().count(),
-            });
+            self.push_text(&step.script.id, &sql);
         }
         self.push_record(run, step);
         Ok(())
     }
 
+    /// Adds the text of a migration.
+    pub(super) fn push_text(&mut self, id: &'a MigrationId, sql: &str) {
+        self.text.push_str(SEPARATOR);
+        let start = self.text.len();
+        self.text.push_str(sql);
+        self.parts.push(Part {
+            id,
+            start,
+            end: self.text.len(),
+        });
+    }
+
+    /// Adds a statement of our own.
+    pub(super) fn push_own(&mut self, statement: &str) {
+        self.text.push_str(SEPARATOR);
+        self.text.push_str(statement);
+    }
+
     fn push_record(&mut self, run: &Run<'_>, step: &Step<'_>) {
         let schema = &run.job.schema;
-        self.text.push_str(SEPARATOR);
+        self.names |= run.job.fake || step.reverted || !step.script.names_nothing;
         if step.reverted {
-            self.text.push_str(&sql::erase(schema, step.id()));
+            self.push_own(&sql::erase(schema, step.id()));
             if run.has_diesel_ledger() {
                 // Or it would count as applied when Diesel's record is taken over once more.
-                self.text.push_str(SEPARATOR);
-                self.text
-                    .push_str(&sql::erase_from_diesel(schema, step.id()));
+                self.push_own(&sql::erase_from_diesel(schema, step.id()));
             }
         } else {
-            self.text
-                .push_str(&sql::record(schema, step.id(), &step.script.checksum));
+            self.push_own(&sql::record(schema, step.id(), &step.script.checksum));
         }
         if run.job.watched {
             let all = run.registry.apps_of(&run.job.kind);
@@ -112,24 +127,20 @@ impl<'a> Message<'a> {
                 .flat_map(|app| &app.scripts)
                 .position(|script| script.id == *step.id())
                 .map_or(0, |before| before + 1);
-            self.text.push_str(SEPARATOR);
-            self.text.push_str(&sql::show_progress(schema, done));
+            self.push_own(&sql::show_progress(schema, done));
         }
     }
 
     pub(super) fn end(&mut self, run: &Run<'_>) {
-        self.text.push_str(SEPARATOR);
-        self.text
-            .push_str(&sql::write_state(run.registry.public(), &run.job.schema));
-        if let Some(replan) = run.replan() {
-            self.text.push_str(SEPARATOR);
-            self.text.push_str(&replan);
+        self.push_own(&sql::write_state(run.registry.public(), &run.job.schema));
+        if let Some(replan) = self.names.then(|| run.replan()).flatten() {
+            self.push_own(&replan);
         }
     }
 
     /// Finds the migration and the line at which the database stopped.
     pub(super) fn explain(&self, schema: &SchemaName, error: DieselError) -> Error {
-        let hit = position(&error).and_then(|at| {
+        let hit = self.position(&error).and_then(|at| {
             // What ends too early is noticed at the separator.
             let part = self
                 .parts
@@ -139,13 +150,28 @@ impl<'a> Message<'a> {
         });
         match (hit, self.parts.as_slice()) {
             (Some((part, at)), _) => {
-                let own: String = self.text.chars().skip(part.start).collect();
-                let line = line_of(&own, at - part.start);
+                let before = &self.text.as_bytes()[part.start..at];
+                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
                 failed(schema, part.id, Some(line), error.into())
             }
             (None, [first, ..]) => failed(schema, first.id, None, error.into()),
             (None, []) => Error::database(format!("writing the ledger of schema {schema}"), error),
         }
+    }
+
+    /// Whether the database stopped before the first migration.
+    pub(super) fn stopped_early(&self, error: &DieselError) -> bool {
+        let gave_up = matches!(error, DieselError::DatabaseError(_, information)
+            if information.message().contains(sql::ledgers::NOT_AS_KNOWN));
+        let first = self.parts.first().map_or(usize::MAX, |part| part.start);
+        gave_up || self.position(error).is_some_and(|at| at < first)
+    }
+
+    /// Where in the text the database stopped, if it says so.
+    fn position(&self, error: &DieselError) -> Option<usize> {
+        let at = position(error)?;
+        let found = self.text.char_indices().nth(at);
+        Some(found.map_or(self.text.len(), |(at, _)| at))
     }
 }
 

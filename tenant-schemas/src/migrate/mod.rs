@@ -1,13 +1,16 @@
 //! [`Migrate`]: bringing the shared schema and the fleet up to date.
 
 mod adopt;
+mod at_once;
 mod execute;
 mod fleet;
 mod job;
 mod list;
 mod message;
+mod outlook;
 mod plan;
 mod run;
+mod verify;
 
 use std::fmt;
 use std::sync::Arc;

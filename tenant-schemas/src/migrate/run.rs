@@ -11,6 +11,7 @@ use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result, uses_new_enum_value};
 use crate::event::{Happened, ListenerFailure, UNBALANCED, What};
 use crate::ledger::{self, Applied};
+use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::registry::{Kind, Registry};
 use crate::script::{self, Body, MigrationId, Script};
@@ -342,10 +343,8 @@ impl<'a> Run<'a> {
 
     /// What makes plans that found shared tables in the place of new ones be made anew.
     pub(super) fn replan(&self) -> Option<String> {
-        let policy = &self.registry.policy;
-        let is_shared = self.job.schema == policy.public;
-        let others: Vec<_> = iter::once(&policy.public).chain(&policy.extra).collect();
-        (!is_shared).then(|| sql::replan_shadowed(&others, &self.job.schema))
+        let is_shared = self.job.schema == self.registry.policy.public;
+        (!is_shared).then(|| replan(self.registry, &self.job.schema))
     }
 
     pub(super) fn write_state(&self, conn: &mut TenantConnection) -> Result<()> {
@@ -424,6 +423,13 @@ pub(crate) fn emit(
     Ok(())
 }
 
+/// What makes plans that found shared tables in the place of a tenant's new ones be made anew.
+pub(super) fn replan(registry: &Registry, schema: &SchemaName) -> String {
+    let policy = &registry.policy;
+    let others: Vec<_> = iter::once(&policy.public).chain(&policy.extra).collect();
+    sql::replan_shadowed(&others, schema)
+}
+
 pub(crate) fn lock(failures: &Failures) -> std::sync::MutexGuard<'_, Vec<ListenerFailure>> {
     failures.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -435,13 +441,16 @@ pub(super) fn note_changed(
     applied: &[Applied],
 ) -> Vec<MigrationId> {
     let changed = changed(registry, &job.kind, applied);
-    for id in &changed {
+    warn_of_changed(&job.schema, &changed);
+    changed
+}
+
+pub(super) fn warn_of_changed(schema: &SchemaName, changed: &[MigrationId]) {
+    for id in changed {
         log::warn!(
-            "migration {id} was applied to schema {} with another text than it has now",
-            job.schema
+            "migration {id} was applied to schema {schema} with another text than it has now"
         );
     }
-    changed
 }
 
 /// The applied migrations of a schema whose text is another now.

@@ -1,0 +1,125 @@
+//! [`AtOnce`]: pending migrations as one message, which takes the lock, looks at the ledger again, and commits.
+
+use crate::ledger::{self, Applied};
+use crate::name::SchemaName;
+use crate::path::SearchPath;
+use crate::registry::Registry;
+use crate::script::{Body, MigrationId, Script};
+use crate::sql;
+use crate::statement::Effects;
+
+use super::job::Job;
+use super::message::Message;
+use super::plan::Step;
+use super::run::replan;
+
+/// What is pending in every schema of one kind that has the same migrations, if one message will do.
+///
+/// It runs only where the ledger is what the table of states said it is. Anything
+/// else, a lock that another session has for one, is left to a [`Run`](super::run::Run).
+pub(super) struct AtOnce<'a> {
+    steps: Vec<(&'a MigrationId, &'a str)>,
+    /// The ledger's lines as they have to be, and those to be added.
+    before: Vec<String>,
+    new: Vec<Applied>,
+    /// The ledger's fingerprint afterwards.
+    fingerprint: String,
+    sees_shared: bool,
+    replans: bool,
+    /// Diesel's own harness may have recorded something that no ledger explains.
+    without_diesel: bool,
+}
+
+impl<'a> AtOnce<'a> {
+    /// `None` if it takes more than one message, or code of others in between.
+    pub(super) fn new(
+        registry: &Registry,
+        job: &Job,
+        before: &[Applied],
+        steps: &[Step<'a>],
+    ) -> Option<Self> {
+        let first = steps.first()?;
+        let sees_shared = first.app.app.can_see_shared();
+        let listeners = &registry.listeners;
+        let fits = listeners.inside.is_empty()
+            && listeners.after.is_empty()
+            && (steps.len() == 1 || job.atomic)
+            && !job.fake
+            && !job.adopt
+            && steps
+                .iter()
+                .all(|step| step.app.app.can_see_shared() == sees_shared);
+        if !fits {
+            return None;
+        }
+        let mut texts = Vec::with_capacity(steps.len());
+        let mut after = before.to_vec();
+        for step in steps {
+            let script: &'a Script = step.script;
+            let Body::Sql(sql) = &script.up else {
+                return None;
+            };
+            let is_plain = Effects::of(sql) == Effects::default() && !script.changes_session;
+            if step.reverted || !script.transactional || !is_plain {
+                return None;
+            }
+            texts.push((&script.id, sql.as_str()));
+            after.push(Applied::of(script));
+        }
+        let begun = |label| before.iter().any(|own| own.app == label);
+        Some(Self {
+            steps: texts,
+            before: before.iter().map(Applied::line).collect(),
+            fingerprint: ledger::fingerprint(&after),
+            new: after.split_off(before.len()),
+            sees_shared,
+            replans: !steps.iter().all(|step| step.script.names_nothing),
+            without_diesel: !registry
+                .apps_of(&job.kind)
+                .all(|app| begun(app.app.label())),
+        })
+    }
+
+    /// The migrations that it applies.
+    pub(super) fn ids(&self) -> Vec<MigrationId> {
+        self.steps.iter().map(|(id, _)| (*id).clone()).collect()
+    }
+
+    /// The message for one schema.
+    pub(super) fn message(&self, registry: &Registry, schema: &SchemaName) -> Message<'a> {
+        let policy = &registry.policy;
+        let path = SearchPath::new(schema.clone());
+        let path = if self.sees_shared {
+            path.shared(policy.public.clone())
+        } else {
+            path
+        };
+        let path = path.extra(policy.extra.iter().cloned());
+        let key = ledger::lock_key(schema);
+        let mut message = Message::beginning(sql::ledgers::begin_alone(&path, key));
+        message.push_own(&sql::ledgers::expect_ledger(
+            schema,
+            &self.before,
+            self.without_diesel,
+        ));
+        for (id, sql) in &self.steps {
+            message.push_text(id, sql);
+        }
+        for ((id, _), new) in self.steps.iter().zip(&self.new) {
+            message.push_own(&sql::record(schema, id, &new.checksum));
+        }
+        let lines: Vec<String> = self.new.iter().map(Applied::line).collect();
+        let public = registry.public();
+        message.push_own(&sql::ledgers::add_to_state(
+            public,
+            schema,
+            &lines,
+            &self.fingerprint,
+        ));
+        if self.replans {
+            message.push_own(&replan(registry, schema));
+        }
+        message.push_own("COMMIT");
+        message
+    }
+}
