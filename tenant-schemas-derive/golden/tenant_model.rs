@@ -374,5 +374,21 @@ const _: () = {
                 )
                 .load(conn)
         }
+        fn rows_with(
+            conn: &mut ::tenant_schemas::TenantConnection,
+            value: &str,
+        ) -> ::tenant_schemas::__private::diesel::QueryResult<
+            ::std::vec::Vec<(Self, ::core::option::Option<::std::string::String>)>,
+        > {
+            let value = ::tenant_schemas::__private::diesel::dsl::sql::<
+                ::tenant_schemas::__private::diesel::sql_types::Nullable<
+                    ::tenant_schemas::__private::diesel::sql_types::Text,
+                >,
+            >(value);
+            let row = <Self as ::tenant_schemas::__private::diesel::SelectableHelper<
+                ::tenant_schemas::__private::diesel::pg::Pg,
+            >>::as_select();
+            clients::table.select((row, value)).load(conn)
+        }
     }
 };

@@ -266,6 +266,23 @@ pub(crate) fn fleet(
         .collect())
 }
 
+impl Known {
+    /// Reads what [`sql::ledgers::known`] says of a schema that should have the fingerprint `expected`.
+    pub(crate) fn read(value: Option<&str>, expected: &str) -> Self {
+        let Some(value) = value else {
+            return Self::Missing;
+        };
+        if let Some(lines) = value.strip_prefix('+') {
+            return Self::Applied(lines.split('\n').filter_map(Applied::parse).collect());
+        }
+        match value.strip_prefix('=') {
+            Some(fingerprint) if fingerprint == expected => Self::Current,
+            // There is no state, or a fingerprint that another kind of tenant would have.
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// Takes the lock of a schema, however long that takes, until the session ends or [`unlock`] gives it back.
 ///
 /// It asks again and again instead of waiting in the server: a statement that

@@ -169,6 +169,16 @@ pub trait TenantModel: Clone + Send + Sync + 'static {
     ///
     /// Whatever the database says.
     fn rows(conn: &mut TenantConnection) -> QueryResult<Vec<Self>>;
+
+    /// All rows, in no particular order, each with the value that an SQL expression has for it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the database says.
+    fn rows_with(
+        conn: &mut TenantConnection,
+        value: &str,
+    ) -> QueryResult<Vec<(Self, Option<String>)>>;
 }
 
 /// What is known of a field of a tenant model.

@@ -4,7 +4,8 @@
 //! to provision.
 
 use std::any::TypeId;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::iter;
 use std::sync::Arc;
 
 use crate::app::{App, AppScope};
@@ -78,6 +79,19 @@ impl Registry {
     /// The fingerprint of that ledger.
     pub(crate) fn fingerprint(&self, kind: &Kind) -> String {
         ledger::fingerprint(&self.all_applied(kind))
+    }
+
+    /// The fingerprints that tenants have, of whatever type, if they have exactly what this program knows.
+    pub(crate) fn tenant_fingerprints(&self) -> Vec<String> {
+        let types = self
+            .apps
+            .iter()
+            .flat_map(|loaded| loaded.app.tenant_types());
+        let types: BTreeSet<&str> = types.map(String::as_str).collect();
+        iter::once(None)
+            .chain(types.into_iter().map(Some))
+            .map(|tenant_type| self.fingerprint(&Kind::Tenant(tenant_type.map(str::to_owned))))
+            .collect()
     }
 
     pub(crate) fn app(&self, label: &str) -> Option<&LoadedApp> {

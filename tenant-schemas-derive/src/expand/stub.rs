@@ -60,6 +60,12 @@ fn tenant() -> TokenStream {
         fn row_by_schema(#conn, schema: &str) -> #maybe_row #unreachable
         fn row_by_domain(#conn, domain: &str) -> #maybe_row #unreachable
         fn rows(#conn) -> #diesel::QueryResult<::std::vec::Vec<Self>> #unreachable
+        fn rows_with(
+            #conn,
+            value: &str,
+        ) -> #diesel::QueryResult<
+            ::std::vec::Vec<(Self, ::core::option::Option<::std::string::String>)>,
+        > #unreachable
     }
 }
 

@@ -154,6 +154,17 @@ fn reading(tenant: &TenantRow<'_, '_>) -> TokenStream {
         ) -> #diesel::QueryResult<::std::vec::Vec<Self>> {
             #query.load(conn)
         }
+
+        fn rows_with(
+            conn: &mut ::tenant_schemas::TenantConnection,
+            value: &str,
+        ) -> #diesel::QueryResult<::std::vec::Vec<(Self, ::core::option::Option<::std::string::String>)>> {
+            let value = #diesel::dsl::sql::<
+                #diesel::sql_types::Nullable<#diesel::sql_types::Text>,
+            >(value);
+            let row = <Self as #diesel::SelectableHelper<#diesel::pg::Pg>>::as_select();
+            #table::table.select((row, value)).load(conn)
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Walking a fleet: the shared schema first, then a job for each tenant that needs one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::Connection as _;
 
-use crate::connection::Scope;
+use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result};
 use crate::ledger::{self, Known};
 use crate::model::TenantModel;
@@ -67,14 +67,64 @@ impl<T: TenantModel> Migrate<'_, T> {
         .map_err(|error| Error::database(format!("creating schema {public}"), error))
     }
 
-    /// The tenants that the run is about, in order, and the jobs to be done for them.
-    pub(super) fn tenant_jobs(&self) -> Result<Vec<Job>> {
+    /// The tenants that the run is about, in order, with what is known of their schemas: one
+    /// statement, however many there are.
+    pub(super) fn fleet(&self) -> Result<Vec<(Job, Known)>> {
         let registry = self.registry();
         let mut conn = self.tenancy.public()?;
-        let mut tenants = T::all(&mut conn)?;
+        let table = registry.tenant_table.name();
+        let column = format!(
+            "{}.{}",
+            sql::identifier(table),
+            sql::identifier(registry.schema_column)
+        );
+        let expected = registry.tenant_fingerprints();
+        let value = sql::ledgers::known(registry.public(), &column, &expected);
+        let Ok(mut tenants) = T::rows_with(&mut conn, &value) else {
+            // Nothing was ever migrated here, or the table of tenants is what can't be read.
+            return self.tenants_apart(&mut conn);
+        };
+        tenants.retain(|(tenant, _)| tenant.schema_name() != registry.public());
+        tenants.sort_by(|(a, _), (b, _)| a.schema_name().cmp(b.schema_name()));
+        let mut fingerprints: HashMap<Option<String>, String> = HashMap::new();
+        let known = tenants.into_iter().map(|(tenant, value)| {
+            let tenant_type = tenant.tenant_type();
+            let expected = fingerprints
+                .entry(tenant_type)
+                .or_insert_with_key(|tenant_type| {
+                    registry.fingerprint(&Kind::Tenant(tenant_type.clone()))
+                });
+            let known = Known::read(value.as_deref(), expected);
+            (tenant, known)
+        });
+        let known: Vec<(T, Known)> = known.collect();
+        self.chosen(known)
+    }
+
+    /// The same, asked one after the other.
+    fn tenants_apart(&self, conn: &mut TenantConnection) -> Result<Vec<(Job, Known)>> {
+        let registry = self.registry();
+        let mut tenants = T::all(conn)?;
         tenants.retain(|tenant| tenant.schema_name() != registry.public());
+        let schemas: Vec<(SchemaName, Kind)> = tenants
+            .iter()
+            .map(|tenant| {
+                let kind = Kind::Tenant(tenant.tenant_type());
+                (tenant.schema_name().clone(), kind)
+            })
+            .collect();
+        let known = conn.own(|inner| ledger::fleet(inner, registry, &schemas))?;
+        self.chosen(tenants.into_iter().zip(known).collect())
+    }
+
+    /// Those that the run is about, as jobs.
+    fn chosen(&self, mut tenants: Vec<(T, Known)>) -> Result<Vec<(Job, Known)>> {
+        let registry = self.registry();
         if !self.only.is_empty() {
-            let known: HashSet<&SchemaName> = tenants.iter().map(T::schema_name).collect();
+            let known: HashSet<&SchemaName> = tenants
+                .iter()
+                .map(|(tenant, _)| tenant.schema_name())
+                .collect();
             for schema in &self.only {
                 if !known.contains(schema) && schema != registry.public() {
                     return Err(Error::NotSaved {
@@ -83,32 +133,29 @@ impl<T: TenantModel> Migrate<'_, T> {
                 }
             }
             let only: HashSet<&SchemaName> = self.only.iter().collect();
-            tenants.retain(|tenant| only.contains(tenant.schema_name()));
+            tenants.retain(|(tenant, _)| only.contains(tenant.schema_name()));
         }
         Ok(tenants
             .into_iter()
-            .map(|tenant| {
+            .map(|(tenant, known)| {
                 let kind = Kind::Tenant(tenant.tenant_type());
                 let mut job = self.job(tenant.schema_name().clone(), kind);
                 job.tenant = Some(Arc::new(tenant));
-                job
+                (job, known)
             })
             .collect())
     }
 
-    /// What is known of the schemas of these jobs without asking each.
-    pub(super) fn known(&self, jobs: &[Job]) -> Result<Vec<Known>> {
-        let schemas: Vec<(SchemaName, Kind)> = jobs
-            .iter()
-            .map(|job| (job.schema.clone(), job.kind.clone()))
-            .collect();
+    /// What is known of the shared schema.
+    pub(super) fn shared_known(&self) -> Result<Known> {
+        let schemas = [(self.registry().public().clone(), Kind::Shared)];
         let mut conn = self.tenancy.public()?;
-        conn.own(|inner| ledger::fleet(inner, self.registry(), &schemas))
+        let known = conn.own(|inner| ledger::fleet(inner, self.registry(), &schemas))?;
+        Ok(known.into_iter().next().unwrap_or(Known::Nothing))
     }
 
     pub(super) fn run_tenants(&self) -> Result<Vec<Outcome<Migrated>>> {
-        let jobs = self.tenant_jobs()?;
-        let mut known = self.known(&jobs)?;
+        let (jobs, mut known): (Vec<Job>, Vec<Known>) = self.fleet()?.into_iter().unzip();
         if self.verify {
             let mut conn = self.tenancy.public()?;
             known = verified(&mut conn, self.registry(), &jobs, known);
@@ -180,9 +227,9 @@ impl<T: TenantModel> Migrate<'_, T> {
             return Vec::new();
         }
         // The tenants' table may be what could not be made.
-        let jobs = self.tenant_jobs().unwrap_or_default();
+        let jobs = self.fleet().unwrap_or_default();
         jobs.into_iter()
-            .map(|job| {
+            .map(|(job, _)| {
                 let schema = job.schema.clone();
                 Outcome::new(job.schema, Err(Error::Skipped { schema }))
             })

@@ -248,19 +248,25 @@ impl<T: TenantModel> Migrate<'_, T> {
     fn find(&self) -> Result<Vec<Found>> {
         let registry = self.registry();
         let mut jobs = Vec::new();
+        let mut known = Vec::new();
         if self.wants_shared() {
             jobs.push(self.job(registry.public().clone(), Kind::Shared));
+            known.push(self.shared_known()?);
         }
         if self.wants_tenants() {
-            match self.tenant_jobs() {
-                Ok(tenants) => jobs.extend(tenants),
-                Err(error) if !self.shared_is_current()? => {
+            match self.fleet() {
+                Ok(tenants) => {
+                    for (job, of_it) in tenants {
+                        jobs.push(job);
+                        known.push(of_it);
+                    }
+                }
+                Err(error) if self.shared_known()? != Known::Current => {
                     log::debug!("the tenants can't be read yet: {error}");
                 }
                 Err(error) => return Err(error),
             }
         }
-        let known = self.known(&jobs)?;
         let asked: Vec<&SchemaName> = jobs
             .iter()
             .zip(&known)
@@ -314,11 +320,5 @@ impl<T: TenantModel> Migrate<'_, T> {
             applied.extend(adopted.into_iter().map(Applied::of));
         }
         Ok(applied)
-    }
-
-    /// Whether the shared schema has everything: if not, the table of tenants may be missing.
-    fn shared_is_current(&self) -> Result<bool> {
-        let job = self.job(self.registry().public().clone(), Kind::Shared);
-        Ok(self.known(&[job])?.contains(&Known::Current))
     }
 }

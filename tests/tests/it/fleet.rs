@@ -10,7 +10,7 @@ use tenant_schemas::{
     AppScope, Error, Event, Executor, Lifecycle as _, Parallel, Sequential, Tenancy,
 };
 
-use crate::support::{Client, Db, client, customers, hotels, name, sql_app};
+use crate::support::{Client, Db, client, customers, hotels, name, sql_app, strings};
 
 /// A server that logs every statement, with the database it was for.
 static LOGGING: LazyLock<Server> = LazyLock::new(|| {
@@ -113,10 +113,72 @@ fn c37_a_second_run_applies_nothing_with_as_many_statements_for_3_tenants_as_for
         run(&logged.tenancy);
         let (worked, statements) = logged.count(|| run(&logged.tenancy));
         assert_eq!(worked, 0);
-        statements
+        let tenants_alone = logged.tenancy.migrate().tenants();
+        let (report, alone) = logged.count(|| tenants_alone.run().expect("a report"));
+        assert_eq!(report.len(), tenants);
+        assert!(report.succeeded().all(|(_, done)| done.is_unchanged()));
+        [statements, alone]
     });
-    assert!(counts[0] > 0, "nothing was counted");
     assert_eq!(counts[0], counts[1]);
+    // The checkout, and the tenants together with what is known of their schemas.
+    assert_eq!(counts[0][1], 2);
+}
+
+#[test]
+fn verifying_is_a_statement_for_fifty_ledgers_and_touches_only_what_differs() {
+    let counts = [("few_verify", 3), ("many_verify", 30)].map(|(database, tenants)| {
+        let logged = Logged::new(database, tenants);
+        let run = || {
+            let verify = logged.tenancy.migrate().tenants().verify(true);
+            let report = verify.run().expect("a report").into_result();
+            let report = report.expect("migrated");
+            assert_eq!(report.len(), tenants);
+            assert!(report.iter().all(|(_, done)| done.is_unchanged()));
+        };
+        run();
+        let ((), agreeing) = logged.count(run);
+        let mut raw = PgConnection::establish(&LOGGING.url_of(database)).expect("a connection");
+        let states = "SELECT fingerprint || array_to_string(applied, ' ') AS value \
+             FROM __tenant_schemas WHERE schema_name IN ('t0', 't1', 't2')";
+        let before = strings(&mut raw, states);
+        raw.batch_execute(
+            "UPDATE __tenant_schemas SET fingerprint = 'wrong' WHERE schema_name = 't0'; \
+             UPDATE __tenant_schemas SET fingerprint = 'wrong', applied = '{}' WHERE schema_name = 't1'; \
+             DELETE FROM __tenant_schemas WHERE schema_name = 't2'",
+        )
+        .expect("changed");
+        let ((), differing) = logged.count(run);
+        assert_eq!(strings(&mut raw, states), before, "the states were not written anew");
+        let ((), again) = logged.count(run);
+        assert_eq!(again, agreeing);
+        [agreeing, differing]
+    });
+    assert_eq!(counts[0], counts[1]);
+    // The checkout, the tenants; the checkout, which ledgers there are, the ledgers.
+    assert_eq!(counts[0][0], 5);
+    assert!(counts[0][1] > 5, "{counts:?}");
+}
+
+#[test]
+fn what_one_transaction_can_do_is_one_statement_for_each_tenant() {
+    let counts = [("few_pending", 3), ("many_pending", 30)].map(|(database, tenants)| {
+        let logged = Logged::new(database, tenants);
+        let newer = Logged::tenancy(database, true);
+        newer
+            .migrate()
+            .shared()
+            .run()
+            .expect("a report")
+            .into_result()
+            .expect("migrated");
+        let run = || newer.migrate().tenants().run().expect("a report");
+        let (report, statements) = logged.count(run);
+        assert_eq!(report.into_result().expect("migrated").len(), tenants);
+        statements - tenants
+    });
+    assert_eq!(counts[0], counts[1]);
+    // The checkout and the tenants; the checkout and the wait for the disk.
+    assert_eq!(counts[0], 4);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! `support` · what the tests share: a tenant model, apps out of SQL text, databases
 //! `adopt_diesel` · coming aboard from Diesel's own harness, and where migrations come from
 //! `affinity` · which of a pool's sessions a tenant gets
+//! `at_once` · what one transaction can do, done by one message
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
 //! `clone` · a tenant made out of another
@@ -49,6 +50,7 @@
 
 mod adopt_diesel;
 mod affinity;
+mod at_once;
 mod auth;
 mod bad_input;
 mod clone;

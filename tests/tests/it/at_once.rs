@@ -1,0 +1,344 @@
+//! A schema that lacks what one transaction can do gets it as one message: what that may not get wrong.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use tenant_schemas::{App, AppScope, Error, Report, Tenancy};
+
+use crate::support::{Client, Db, customers, hotels, insert_room, name, rooms_of, sql_app};
+
+/// A column of `rooms`: a migration that fits into one message.
+fn beds() -> App {
+    sql_app(
+        "beds",
+        AppScope::Tenant,
+        &[(
+            "2024-08-01-000000_beds",
+            "ALTER TABLE rooms ADD COLUMN beds integer NOT NULL DEFAULT 2;\n\
+             CREATE INDEX rooms_beds ON rooms (beds)",
+            "ALTER TABLE rooms DROP COLUMN beds",
+        )],
+    )
+}
+
+fn with(db: &Db, app: App) -> Tenancy<Client> {
+    db.again(|builder| builder.app(customers()).app(hotels()).app(app))
+}
+
+/// How many migrations each tenant got.
+fn counts(report: Report<tenant_schemas::Migrated>) -> Vec<usize> {
+    let done = report.into_result().expect("migrated");
+    done.iter().map(|(_, done)| done.applied.len()).collect()
+}
+
+/// The ledger, and what the table of states says of it.
+fn ledger_and_state(db: &Db, schema: &str) -> [Vec<String>; 2] {
+    let line = "app || '/' || version || '/' || checksum";
+    [
+        db.strings(&format!(
+            "SELECT {line} AS value FROM {schema}.__tenant_migrations ORDER BY 1"
+        )),
+        db.strings(&format!(
+            "SELECT unnest(applied) AS value FROM __tenant_schemas \
+             WHERE schema_name = '{schema}' ORDER BY 1"
+        )),
+    ]
+}
+
+fn columns(db: &Db, schema: &str) -> Vec<String> {
+    db.strings(&format!(
+        "SELECT attname::text AS value FROM pg_attribute \
+         WHERE attrelid = '{schema}.rooms'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+    ))
+}
+
+#[test]
+fn ledger_state_and_tables_agree_afterwards() {
+    for atomic in [false, true] {
+        let db = Db::new();
+        db.tenants(["t1", "t2"]);
+        let tenancy = with(&db, beds());
+        let run = || tenancy.migrate().tenants().atomic(atomic).jobs(2).run();
+        assert_eq!(counts(run().expect("a report")), [1, 1]);
+        for schema in ["t1", "t2"] {
+            assert_eq!(columns(&db, schema), ["id", "name", "beds"]);
+            let [ledger, state] = ledger_and_state(&db, schema);
+            assert_eq!(ledger.len(), 2);
+            assert_eq!(ledger, state);
+        }
+        assert_eq!(counts(run().expect("a report")), [0, 0]);
+        let verified = tenancy.migrate().tenants().verify(true);
+        assert!(verified.check().expect("checked").is_empty());
+        // The fingerprint is the one of the ledger: a program that knows more sees what there is.
+        let stale = db.strings(
+            "SELECT schema_name AS value FROM __tenant_schemas AS s \
+             GROUP BY fingerprint, schema_name HAVING schema_name <> 'public' \
+             AND fingerprint <> (SELECT min(fingerprint) FROM __tenant_schemas WHERE schema_name <> 'public')",
+        );
+        assert!(stale.is_empty(), "{stale:?}");
+    }
+}
+
+#[test]
+fn a_ledger_that_is_not_what_its_state_says_is_read_again_before_anything_runs() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    // Put back to a state before `rooms`, by other hands.
+    db.raw()
+        .batch_execute("DROP TABLE t1.rooms; DELETE FROM t1.__tenant_migrations")
+        .expect("changed");
+    let report = with(&db, beds()).migrate().tenants().run();
+    assert_eq!(counts(report.expect("a report")), [2, 1]);
+    assert_eq!(columns(&db, "t1"), ["id", "name", "beds"]);
+    let [ledger, state] = ledger_and_state(&db, "t1");
+    assert_eq!(ledger, state);
+}
+
+#[test]
+fn what_another_run_did_since_the_fleet_was_read_is_not_done_again() {
+    let db = Db::new();
+    db.tenants(["t1"]);
+    // The state says that it is pending; the ledger has it.
+    let state =
+        db.strings("SELECT fingerprint AS value FROM __tenant_schemas WHERE schema_name = 't1'");
+    let applied = "UPDATE __tenant_schemas SET applied = applied[:1], fingerprint = ";
+    assert_eq!(
+        counts(
+            with(&db, beds())
+                .migrate()
+                .tenants()
+                .run()
+                .expect("a report")
+        ),
+        [1]
+    );
+    db.raw()
+        .batch_execute(&format!("{applied}'{}' WHERE schema_name = 't1'", state[0]))
+        .expect("changed");
+    assert_eq!(
+        counts(
+            with(&db, beds())
+                .migrate()
+                .tenants()
+                .run()
+                .expect("a report")
+        ),
+        [0]
+    );
+    let [ledger, state] = ledger_and_state(&db, "t1");
+    assert_eq!((ledger.len(), ledger), (2, state));
+}
+
+#[test]
+fn a_schema_whose_lock_is_held_is_waited_for() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    let tenancy = with(&db, beds());
+    let key = "('x' || encode(substr(sha256('tenant-schemas/t1'), 1, 8), 'hex'))::bit(64)::bigint";
+    let mut other = db.raw();
+    let locked = crate::support::strings(
+        &mut other,
+        &format!("SELECT pg_try_advisory_lock({key})::text AS value"),
+    );
+    assert_eq!(locked, ["true"]);
+    thread::scope(|scope| {
+        let run = scope.spawn(|| counts(tenancy.migrate().tenants().run().expect("a report")));
+        let end = Instant::now() + Duration::from_secs(30);
+        let asking = "SELECT count(*)::text AS value FROM pg_stat_activity \
+             WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock(%' \
+             AND query NOT LIKE '%pg_stat_activity%'";
+        while db.strings(asking) == ["0"] {
+            assert!(Instant::now() < end, "nobody asks for the lock");
+            assert!(!run.is_finished(), "it went past the lock");
+        }
+        assert_eq!(columns(&db, "t1"), ["id", "name"]);
+        other
+            .batch_execute(&format!("SELECT pg_advisory_unlock({key})"))
+            .expect("unlocked");
+        assert_eq!(run.join().expect("no panic"), [1, 1]);
+    });
+    assert_eq!(columns(&db, "t1"), ["id", "name", "beds"]);
+}
+
+#[test]
+fn a_temporary_table_of_an_earlier_tenant_is_not_migrated_in_the_place_of_the_real_one() {
+    let db = Db::new();
+    let [t1, _] = db.tenants(["t1", "t2"]);
+    let tenancy = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(beds())
+            .pool_size(1)
+    });
+    let mut conn = tenancy.tenant(&t1).expect("a connection");
+    conn.batch_execute("CREATE TEMPORARY TABLE rooms (id integer)")
+        .expect("made");
+    assert_eq!(rooms_of_temp(&mut conn), 0); // control: it is there, in front of the real one
+    drop(conn);
+    assert_eq!(
+        counts(tenancy.migrate().tenants().run().expect("a report")),
+        [1, 1]
+    );
+    for schema in ["t1", "t2"] {
+        assert_eq!(columns(&db, schema), ["id", "name", "beds"]);
+    }
+}
+
+fn rooms_of_temp(conn: &mut tenant_schemas::TenantConnection) -> usize {
+    let found = crate::support::strings(conn, "SELECT count(*)::text AS value FROM pg_temp.rooms");
+    found[0].parse().expect("a number")
+}
+
+#[test]
+fn a_connection_that_migrated_serves_tenants_as_before() {
+    let db = Db::new();
+    let [t1, t2] = db.tenants(["t1", "t2"]);
+    let tenancy = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(beds())
+            .pool_size(1)
+    });
+    insert_room(&mut tenancy.tenant(&t2).expect("a connection"), 1, "Blue");
+    tenancy
+        .migrate()
+        .tenants()
+        .run()
+        .expect("a report")
+        .into_result()
+        .expect("migrated");
+    let rooms = |tenant| rooms_of(&mut tenancy.tenant(tenant).expect("a connection"));
+    assert_eq!(rooms(&t2), ["Blue"]); // control: it is there to be leaked
+    assert!(rooms(&t1).is_empty());
+    // What the run set for its own transactions went with them.
+    let set = crate::support::strings(
+        &mut *tenancy.public().expect("a connection"),
+        "SELECT name AS value FROM pg_settings WHERE source = 'session' AND name <> 'search_path' \
+         AND name NOT IN ('TimeZone', 'client_encoding')",
+    );
+    assert!(set.is_empty(), "{set:?}");
+}
+
+#[test]
+fn one_that_fails_is_rolled_back_names_its_line_and_leaves_the_connection_usable() {
+    let db = Db::new();
+    db.tenants(["t1", "t2", "t3"]);
+    db.raw()
+        .batch_execute("ALTER TABLE t2.rooms ADD COLUMN late integer")
+        .expect("an obstacle");
+    let app = sql_app(
+        "late",
+        AppScope::Tenant,
+        &[(
+            "1_late",
+            "-- héllo\nALTER TABLE rooms ADD COLUMN early integer;\nALTER TABLE rooms ADD COLUMN late integer;",
+            "",
+        )],
+    );
+    let tenancy = db.again(|builder| builder.app(customers()).app(hotels()).app(app).pool_size(1));
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    let failed: Vec<_> = report.failed().collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].0, &name("t2"));
+    assert!(
+        matches!(failed[0].1, Error::Migration { app, version, .. } if app == "late" && version == "1_late"),
+        "{:?}",
+        failed[0].1
+    );
+    assert_eq!(columns(&db, "t2"), ["id", "name", "late"]);
+    assert_eq!(columns(&db, "t3"), ["id", "name", "early", "late"]);
+    assert_eq!(ledger_and_state(&db, "t2")[0].len(), 1);
+}
+
+#[test]
+fn a_mistake_in_the_text_names_its_line() {
+    let db = Db::new();
+    db.tenants(["t1"]);
+    let app = sql_app(
+        "typo",
+        AppScope::Tenant,
+        &[(
+            "1_typo",
+            "-- häßlich\nALTER TABLE rooms ADD COLUMN a integer;\nALTER TABLE room ADD COLUM b integer",
+            "",
+        )],
+    );
+    let report = with(&db, app).migrate().tenants().run().expect("a report");
+    let (_, error) = report.failed().next().expect("failed");
+    assert!(
+        matches!(error, Error::Migration { line: Some(3), .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn what_diesel_recorded_of_an_app_without_a_ledger_is_not_run_again() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    db.raw()
+        .batch_execute(
+            "ALTER TABLE t1.rooms ADD COLUMN beds integer; \
+             CREATE TABLE t1.__diesel_schema_migrations (version varchar(50) PRIMARY KEY, run_on timestamp); \
+             INSERT INTO t1.__diesel_schema_migrations VALUES ('20240801000000', now())",
+        )
+        .expect("as Diesel does");
+    let report = with(&db, beds())
+        .migrate()
+        .tenants()
+        .run()
+        .expect("a report");
+    let failed: Vec<_> = report.failed().collect();
+    assert_eq!(failed.len(), 1);
+    assert!(
+        matches!(failed[0], (schema, Error::NeedsAdoption { .. }) if schema.as_str() == "t1"),
+        "{failed:?}"
+    );
+    let done = with(&db, beds()).migrate().tenants().adopt().run();
+    assert_eq!(counts(done.expect("a report")), [0, 0]);
+}
+
+#[test]
+fn a_schema_that_is_made_anew_while_the_run_is_on_its_way_is_an_error_or_migrated_whole() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    db.raw()
+        .batch_execute("DROP SCHEMA t1 CASCADE")
+        .expect("dropped");
+    let report = with(&db, beds())
+        .migrate()
+        .tenants()
+        .run()
+        .expect("a report");
+    let failed: Vec<_> = report.failed().collect();
+    assert!(
+        matches!(failed.as_slice(), [(_, Error::NoSuchSchema { .. })]),
+        "{failed:?}"
+    );
+    assert_eq!(columns(&db, "t2"), ["id", "name", "beds"]);
+}
+
+#[test]
+fn a_run_retires_connections_as_other_work_does() {
+    let db = Db::new();
+    let schemas: [String; 9] = std::array::from_fn(|number| format!("t{number}"));
+    db.tenants(schemas.each_ref().map(String::as_str));
+    let tenancy = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(beds())
+            .pool_size(2)
+            .max_tenants_per_connection(3)
+    });
+    let run = tenancy.migrate().tenants().jobs(2).run().expect("a report");
+    assert_eq!(counts(run), [1; 9]);
+    let conns: Vec<_> = (0..2)
+        .map(|_| tenancy.pool().get().expect("a connection"))
+        .collect();
+    for conn in &conns {
+        assert!(conn.tenants_served() <= 3, "{}", conn.tenants_served());
+    }
+}
