@@ -44,7 +44,6 @@ impl<'a> Case<'a> {
         }
     }
 
-    #[expect(dead_code, reason = "for groups that change what they measure")]
     /// Lets `prepare` run before each run, and not be measured.
     pub(crate) fn prepared(self, prepare: impl FnMut() -> Result<()> + 'a) -> Self {
         Self {

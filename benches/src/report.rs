@@ -49,6 +49,7 @@ pub(crate) fn setting<const N: usize>(pairs: [(&str, String); N]) -> IndexMap<St
 pub(crate) enum Unit {
     Nanoseconds,
     Microseconds,
+    Milliseconds,
 }
 
 impl Unit {
@@ -56,6 +57,7 @@ impl Unit {
         match self {
             Self::Nanoseconds => 1e9,
             Self::Microseconds => 1e6,
+            Self::Milliseconds => 1e3,
         }
     }
 }
@@ -65,6 +67,7 @@ impl fmt::Display for Unit {
         f.write_str(match self {
             Self::Nanoseconds => "ns",
             Self::Microseconds => "µs",
+            Self::Milliseconds => "ms",
         })
     }
 }

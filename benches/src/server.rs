@@ -97,7 +97,6 @@ impl Bench {
         Ok(database)
     }
 
-    #[expect(dead_code, reason = "for groups that change schemas")]
     /// A copy of the database of so many tenants, to do with as one likes.
     ///
     /// A copy of that name that is there is replaced; nobody may be connected to it.

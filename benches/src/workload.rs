@@ -4,8 +4,10 @@ use std::thread;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use tenant_schemas::{
-    Lifecycle as _, SchemaName, Tenancy, TenancyBuilder, TenantModel, shared_app, tenant_app,
+    App, AppScope, Lifecycle as _, SchemaName, Tenancy, TenancyBuilder, TenantModel, shared_app,
+    tenant_app,
 };
 
 use crate::Result;
@@ -21,6 +23,9 @@ pub(crate) struct Billing;
 
 #[tenant_app(migrations = "../tests/migrations/workload/projects", after = ["crm"])]
 pub(crate) struct Projects;
+
+const CRM: EmbeddedMigrations = embed_migrations!("../tests/migrations/workload/crm");
+const NEXT: EmbeddedMigrations = embed_migrations!("../tests/migrations/workload/pending/crm");
 
 diesel::table! {
     public.tenants (id) {
@@ -88,6 +93,16 @@ pub(crate) fn tenancy(url: &str) -> TenancyBuilder<Tenant> {
     Tenancy::builder(url)
         .app(Shared)
         .app(Crm)
+        .app(Billing)
+        .app(Projects)
+}
+
+/// The same program after its next release: one migration of `crm` more.
+pub(crate) fn next_release(url: &str) -> TenancyBuilder<Tenant> {
+    let crm = App::new("crm", AppScope::Tenant).migrations(CRM);
+    Tenancy::builder(url)
+        .app(Shared)
+        .app(crm.migrations(NEXT))
         .app(Billing)
         .app(Projects)
 }

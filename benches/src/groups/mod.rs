@@ -1,5 +1,6 @@
 //! The questions, one file for each.
 
+mod fleet;
 mod memory;
 mod pooled;
 mod request;
@@ -19,6 +20,8 @@ pub(crate) enum Name {
     Request,
     /// What does a transaction of five statements cost?
     Transaction,
+    /// What does work over all tenants cost?
+    Fleet,
     /// What does it cost to find the tenant of a request?
     Resolver,
     /// How much memory do a backend and the process hold?
@@ -30,6 +33,7 @@ impl Name {
         match self {
             Self::Request => request::run(bench),
             Self::Transaction => transaction::run(bench),
+            Self::Fleet => fleet::run(bench),
             Self::Resolver => resolver::run(bench),
             Self::Memory => memory::run(bench),
         }

@@ -146,12 +146,16 @@ impl<'a> Message<'a> {
                 .parts
                 .iter()
                 .find(|part| (part.start..part.end + SEPARATOR.len()).contains(&at))?;
-            Some((part, at.min(part.end.saturating_sub(1)).max(part.start)))
+            Some((part, at))
         });
         match (hit, self.parts.as_slice()) {
             (Some((part, at)), _) => {
-                let before = &self.text.as_bytes()[part.start..at];
-                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                let mut before = self.text[part.start..at.min(part.end)].chars();
+                if at >= part.end {
+                    // The end of the last line is not another one.
+                    before.next_back();
+                }
+                let line = 1 + before.filter(|c| *c == '\n').count();
                 failed(schema, part.id, Some(line), error.into())
             }
             (None, [first, ..]) => failed(schema, first.id, None, error.into()),

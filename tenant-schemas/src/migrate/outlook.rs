@@ -53,18 +53,16 @@ impl<'a> Outlooks<'a> {
             return Ok(Some(Arc::clone(seen)));
         }
         let kind = job.kind.clone();
-        Ok(Some(match known {
-            Known::Applied(applied) => {
-                let outlook = Arc::new(self.work_out(job, applied)?);
-                let others = self.others.entry(kind).or_default();
-                others.insert(applied.clone(), Arc::clone(&outlook));
-                outlook
-            }
-            _ => {
-                let outlook = self.work_out(job, &self.registry.all_applied(&kind))?;
-                Arc::clone(self.current.entry(kind).or_insert(Arc::new(outlook)))
-            }
-        }))
+        let outlook = if let Known::Applied(applied) = known {
+            let outlook = Arc::new(self.work_out(job, applied)?);
+            let others = self.others.entry(kind).or_default();
+            others.insert(applied.clone(), Arc::clone(&outlook));
+            outlook
+        } else {
+            let outlook = self.work_out(job, &self.registry.all_applied(&kind))?;
+            Arc::clone(self.current.entry(kind).or_insert(Arc::new(outlook)))
+        };
+        Ok(Some(outlook))
     }
 
     fn work_out(&self, job: &Job, applied: &[Applied]) -> Result<Outlook<'a>> {

@@ -336,9 +336,10 @@ fn a_run_retires_connections_as_other_work_does() {
     let run = tenancy.migrate().tenants().jobs(2).run().expect("a report");
     assert_eq!(counts(run), [1; 9]);
     let conns: Vec<_> = (0..2)
-        .map(|_| tenancy.pool().get().expect("a connection"))
+        .map(|_| tenancy.public().expect("a connection"))
         .collect();
-    for conn in &conns {
-        assert!(conn.tenants_served() <= 3, "{}", conn.tenants_served());
-    }
+    // The public schema counts as well.
+    let served: Vec<usize> = conns.iter().map(|conn| conn.tenants_served()).collect();
+    assert!(served.iter().all(|served| *served <= 3 + 1), "{served:?}");
+    assert!(served.iter().any(|served| *served > 1), "{served:?}");
 }
