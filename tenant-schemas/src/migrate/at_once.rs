@@ -102,9 +102,8 @@ impl<'a> AtOnce<'a> {
             &self.before,
             self.without_diesel,
         ));
-        for (id, sql) in &self.steps {
-            message.push_text(id, sql);
-        }
+        // The server forgets what it remembers of tables when one is changed: it knows those
+        // of the bookkeeping as long as that comes first.
         for ((id, _), new) in self.steps.iter().zip(&self.new) {
             message.push_own(&sql::record(schema, id, &new.checksum));
         }
@@ -116,6 +115,9 @@ impl<'a> AtOnce<'a> {
             &lines,
             &self.fingerprint,
         ));
+        for (id, sql) in &self.steps {
+            message.push_text(id, sql);
+        }
         if self.replans {
             message.push_own(&replan(registry, schema));
         }
