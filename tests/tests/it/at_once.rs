@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
 use tenant_schemas::{App, AppScope, Error, Report, Tenancy};
 
 use crate::support::{Client, Db, customers, hotels, insert_room, name, rooms_of, sql_app};
@@ -146,7 +147,7 @@ fn a_schema_whose_lock_is_held_is_waited_for() {
         let run = scope.spawn(|| counts(tenancy.migrate().tenants().run().expect("a report")));
         let end = Instant::now() + Duration::from_secs(30);
         let asking = "SELECT count(*)::text AS value FROM pg_stat_activity \
-             WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock(%' \
+             WHERE datname = current_database() AND query LIKE '%pg_try_advisory_lock($1)%' \
              AND query NOT LIKE '%pg_stat_activity%'";
         while db.strings(asking) == ["0"] {
             assert!(Instant::now() < end, "nobody asks for the lock");
@@ -170,13 +171,16 @@ fn a_temporary_table_of_an_earlier_tenant_is_not_migrated_in_the_place_of_the_re
             .app(customers())
             .app(hotels())
             .app(beds())
-            .pool_size(1)
+            .pool_size(2)
     });
+    // The run reads the tenants on the connection that was at the public schema before.
+    let public = tenancy.public().expect("a connection");
     let mut conn = tenancy.tenant(&t1).expect("a connection");
     conn.batch_execute("CREATE TEMPORARY TABLE rooms (id integer)")
         .expect("made");
     assert_eq!(rooms_of_temp(&mut conn), 0); // control: it is there, in front of the real one
     drop(conn);
+    drop(public);
     assert_eq!(
         counts(tenancy.migrate().tenants().run().expect("a report")),
         [1, 1]
@@ -189,6 +193,33 @@ fn a_temporary_table_of_an_earlier_tenant_is_not_migrated_in_the_place_of_the_re
 fn rooms_of_temp(conn: &mut tenant_schemas::TenantConnection) -> usize {
     let found = crate::support::strings(conn, "SELECT count(*)::text AS value FROM pg_temp.rooms");
     found[0].parse().expect("a number")
+}
+
+#[test]
+fn a_plan_that_found_a_shared_table_finds_the_one_that_another_process_made() {
+    for up in [
+        "CREATE TABLE lamps AS SELECT 'own' AS name",
+        "ALTER TABLE rooms RENAME TO lamps; INSERT INTO lamps VALUES (1, 'own')",
+    ] {
+        let db = Db::new();
+        let [t1, _] = db.tenants(["t1", "t2"]);
+        db.raw()
+            .batch_execute("CREATE TABLE public.lamps AS SELECT 'shared' AS name")
+            .expect("shared");
+        let mut conn = db.tenancy.tenant(&t1).expect("a connection");
+        let lamps = |conn: &mut _| lamps::table.select(lamps::name).load::<String>(conn);
+        assert_eq!(lamps(&mut conn), Ok(vec!["shared".to_owned()])); // control: a plan that found it
+        let app = sql_app("lamps", AppScope::Tenant, &[("1_lamps", up, "")]);
+        let report = with(&db, app).migrate().tenants().run();
+        assert_eq!(counts(report.expect("a report")), [1, 1]);
+        assert_eq!(lamps(&mut conn), Ok(vec!["own".to_owned()]), "{up}");
+    }
+}
+
+diesel::table! {
+    lamps (name) {
+        name -> Text,
+    }
 }
 
 #[test]
