@@ -78,6 +78,7 @@ pub mod templates;
 mod tenancy;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod token;
 #[cfg(feature = "web")]
 pub mod web;
 
