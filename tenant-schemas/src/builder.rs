@@ -19,6 +19,7 @@ use crate::connection::{
 };
 use crate::error::{BoxError, Error, Result};
 use crate::event::{Event, Listeners};
+use crate::keys::Memory;
 use crate::model::{FieldRole, TenantModel};
 use crate::name::{SchemaName, SchemaNamePolicy};
 use crate::pool::Baseline;
@@ -456,6 +457,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
             #[cfg(any(feature = "manage", feature = "resolve"))]
             database_url: self.database_url.clone(),
             watchers: Watchers::default(),
+            new_schemas: Memory::default(),
             model: TypeId::of::<T>(),
             tenant_table: T::table(),
             domain_table: T::domains(),

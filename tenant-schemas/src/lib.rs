@@ -49,6 +49,7 @@ mod error;
 mod event;
 #[cfg(feature = "jobs")]
 pub mod jobs;
+mod keys;
 mod ledger;
 #[cfg(feature = "manage")]
 pub mod manage;

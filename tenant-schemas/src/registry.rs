@@ -41,6 +41,8 @@ pub(crate) struct Registry {
     pub(crate) schema_column: &'static str,
     /// The column of the tenant table that has its domain, if there is one.
     pub(crate) domain_column: Option<&'static str>,
+    /// What new schemas are sent, once it was worked out.
+    pub(crate) new_schemas: crate::keys::Memory,
     /// The columns of the tenant table that tell tenants apart.
     pub(crate) unique_columns: Vec<&'static str>,
 }

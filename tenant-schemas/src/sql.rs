@@ -472,6 +472,22 @@ pub(crate) fn make_schema(schema: &SchemaName) -> String {
     format!("CREATE SCHEMA {}", schema.quoted())
 }
 
+/// Adds a constraint, written as in a table's definition, to a table; both as they stand in SQL text.
+pub(crate) fn add_constraint(table: &str, constraint: &str) -> String {
+    format!("ALTER TABLE {table} ADD {constraint}")
+}
+
+/// Adds the foreign key of a column; each part as it stands in SQL text.
+pub(crate) fn add_foreign_key(
+    table: &str,
+    name: Option<&str>,
+    column: &str,
+    reference: &str,
+) -> String {
+    let name = name.map_or_else(String::new, |name| format!("CONSTRAINT {name} "));
+    add_constraint(table, &format!("{name}FOREIGN KEY ({column}) {reference}"))
+}
+
 /// Drops a schema and everything in it.
 pub(crate) fn drop_schema_cascade(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
     conn.batch_execute(&format!("DROP SCHEMA {} CASCADE", schema.quoted()))

@@ -3,6 +3,7 @@
 use diesel::result::Error as DieselError;
 
 use crate::error::{BoxError, Error, Result};
+use crate::keys;
 use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::script::{Body, MigrationId};
@@ -51,6 +52,42 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// A message in which keys to shared tables come last; `None` if there are none, or it can't be told.
+    pub(super) fn keys_last(run: &Run<'_>, steps: &[Step<'a>]) -> Option<Self> {
+        let policy = &run.registry.policy;
+        if !run.job.fresh || run.job.fake {
+            return None;
+        }
+        let bodies: Vec<&str> = steps
+            .iter()
+            .filter_map(|step| match &step.script.up {
+                Body::Sql(sql) if !step.reverted => Some(sql.as_str()),
+                _ => None,
+            })
+            .collect();
+        if bodies.len() < steps.len() {
+            return None;
+        }
+        let is_shared = |schema: &str| {
+            policy.public == *schema || policy.extra.iter().any(|extra| *extra == *schema)
+        };
+        let ids = steps.iter().map(|step| step.id().clone()).collect();
+        let last = run
+            .registry
+            .new_schemas
+            .of(ids, || keys::last(&bodies, is_shared))?;
+        let mut message = Self::guarded(&run.job.schema);
+        for ((step, text), effects) in steps.iter().zip(&last.texts).zip(&last.effects) {
+            message.push_step(step, text, *effects, &run.migration_scope(step).path);
+            message.push_record(run, step);
+        }
+        message.end(run);
+        for key in &last.keys {
+            message.push_own(key);
+        }
+        Some(message)
+    }
+
     /// The bookkeeping of one step alone.
     pub(super) fn bookkeeping(run: &Run<'_>, step: &Step<'a>) -> Self {
         let mut message = Self::guarded(&run.job.schema);
@@ -78,17 +115,21 @@ impl<'a> Message<'a> {
         if !run.job.fake
             && let Body::Sql(sql) = step.body()?
         {
-            if self.moved {
-                // The text of a dump, perhaps: `set_config('search_path', '', false)`.
-                self.push_own(&sql::set_local_path(path));
-            }
-            let effects = Effects::of(&sql);
-            self.effects = self.effects.and(effects);
-            self.moved = effects.moves_path;
-            self.push_text(&step.script.id, &sql);
+            self.push_step(step, &sql, Effects::of(&sql), path);
         }
         self.push_record(run, step);
         Ok(())
+    }
+
+    /// Adds what a step runs, with these effects.
+    fn push_step(&mut self, step: &Step<'a>, sql: &str, effects: Effects, path: &SearchPath) {
+        if self.moved {
+            // The text of a dump, perhaps: `set_config('search_path', '', false)`.
+            self.push_own(&sql::set_local_path(path));
+        }
+        self.effects = self.effects.and(effects);
+        self.moved = effects.moves_path;
+        self.push_text(&step.script.id, sql);
     }
 
     /// Adds the text of a migration.

@@ -247,6 +247,19 @@ impl<'a> Run<'a> {
             self.rust(conn, step, &source)?;
             return self.batch(conn, &Message::bookkeeping(self, step));
         }
+        if let Some(message) = Message::keys_last(self, steps) {
+            match conn.transaction(|conn| self.batch(conn, &message)) {
+                // Everything in its own place, then, which may do better and says more.
+                Err(error @ Error::Migration { .. }) if !error.is_deadlock() => {
+                    log::debug!(
+                        "keys to shared tables are made where they stand in schema {}: {}",
+                        self.job.schema,
+                        crate::error::chain(&error)
+                    );
+                }
+                result => return result,
+            }
+        }
         let mut message = Message::guarded(&self.job.schema);
         for step in steps {
             message.push(self, step, &self.migration_scope(step).path)?;
@@ -358,7 +371,7 @@ impl<'a> Run<'a> {
     }
 
     /// Migrations see their schema alone, and the extra ones, unless their app asks for more.
-    fn migration_scope(&self, step: &Step<'_>) -> Scope {
+    pub(super) fn migration_scope(&self, step: &Step<'_>) -> Scope {
         let policy = &self.registry.policy;
         let path = SearchPath::new(self.job.schema.clone());
         let path = if step.app.app.can_see_shared() {

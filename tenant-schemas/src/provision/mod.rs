@@ -81,6 +81,11 @@ pub trait Lifecycle: TenantModel {
     /// filled in. A tenant of the public schema has the shared apps migrated,
     /// and no schema created.
     ///
+    /// A foreign key to a shared table keeps everyone from writing to that table until
+    /// the commit. So such keys are made last, behind all migrations, if the table is
+    /// named with its schema and nothing in between may ask for them; listeners in the
+    /// transaction find them made.
+    ///
     /// A tenant whose type became another is brought the apps of that type by the
     /// next migration run; what the apps of the old one made stays.
     ///

@@ -22,6 +22,7 @@
 //! `jobs` · a job and its tenant: what travels, where it runs, and when it does not
 //! `jobs_provision` · tenants that get their schema from a job, and a page that shows how far it is
 //! `jobs_schedule` · periodic jobs, fanned out over tenants by one process of several
+//! `keys` · foreign keys to shared tables, made last
 //! `lifecycle` · a tenant is saved, adopted and deleted, all or nothing
 //! `migrate_failures` · what becomes of a run in which something fails, and who is to blame
 //! `migrate_kinds` · migrations outside a transaction, in Rust, and with values added to an enum
@@ -68,6 +69,7 @@ mod isolation;
 mod jobs;
 mod jobs_provision;
 mod jobs_schedule;
+mod keys;
 mod lifecycle;
 mod migrate_failures;
 mod migrate_kinds;
