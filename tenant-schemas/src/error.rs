@@ -253,6 +253,19 @@ pub enum Error {
         source: BoxError,
     },
 
+    /// A schema can't be made ahead of its tenant, because it could not be renamed: its own name
+    /// stands as text in it.
+    #[error(
+        "schemas can't be made ahead of their tenants: migrations write the name of the schema into {}, \
+         where a rename would not change it; ask for `current_schema()` where it is used, or leave \
+         the schema out of the name", .says.join(", ")
+    )]
+    #[non_exhaustive]
+    NamesItself {
+        /// What has the name in it, in words.
+        says: Vec<String>,
+    },
+
     /// A version was asked for that the app does not have.
     #[error(
         "app {app} has no migration {version:?}, or several that begin so; it has {}",

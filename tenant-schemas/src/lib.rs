@@ -105,7 +105,9 @@ pub use model::{DomainModel, DomainTable, Field, FieldError, FieldRole, RowId, T
 pub use name::{NameError, SchemaName, SchemaNamePolicy};
 pub use path::SearchPath;
 pub use pool::{PooledConnection, TenantPool};
-pub use provision::{DeleteOptions, Deleted, Lifecycle, SaveOptions, Saved};
+pub use provision::{
+    DeleteOptions, Deleted, Filled, KeepReady, Lifecycle, ReadySchemas, SaveOptions, Saved,
+};
 pub use report::{Outcome, Report};
 pub use script::MigrationId;
 pub use status::{SchemaStatus, Status, StatusGroup};

@@ -17,6 +17,7 @@ use crate::ledger::{self, Applied};
 use crate::model::DomainTable;
 use crate::name::{SchemaName, SchemaNamePolicy};
 use crate::script::Script;
+use crate::sql;
 use crate::table::{DeclaredTable, TableName};
 
 /// The apps, the listeners and the rules of one tenancy.
@@ -124,6 +125,8 @@ impl Registry {
             "an extra schema of the search path"
         } else if self.templates.contains(schema) {
             "a template schema"
+        } else if schema.as_str().starts_with(sql::ready::RESERVED) {
+            "a schema of the library's own"
         } else {
             return Ok(());
         };

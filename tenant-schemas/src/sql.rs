@@ -27,6 +27,7 @@ pub(crate) mod doctor;
 #[cfg(feature = "jobs")]
 pub(crate) mod jobs;
 pub(crate) mod ledgers;
+pub(crate) mod ready;
 pub(crate) mod status;
 
 /// A path on which no name is found: what a connection has before a tenant is chosen.
@@ -140,6 +141,9 @@ pub(crate) struct Bookkeeping {
     /// The shared schema has the table of states.
     #[diesel(sql_type = Bool)]
     pub(crate) state: bool,
+    /// There are schemas that were made ahead, of whatever kind.
+    #[diesel(sql_type = Bool)]
+    pub(crate) ready: bool,
 }
 
 /// Reads which tables of bookkeeping there are.
@@ -148,12 +152,13 @@ pub(crate) fn bookkeeping(
     schema: &SchemaName,
     public: &SchemaName,
 ) -> QueryResult<Bookkeeping> {
-    diesel::sql_query(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $4) AS schema, \
+    diesel::sql_query(format!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $4) AS schema, {ready} AS ready, \
          pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
          pg_catalog.to_regclass($2) IS NOT NULL AS diesel, \
          pg_catalog.to_regclass($3) IS NOT NULL AS state",
-    )
+        ready = ready::ANY,
+    ))
     .bind::<Text, _>(within(schema, LEDGER))
     .bind::<Text, _>(within(schema, DIESEL_LEDGER))
     .bind::<Text, _>(within(public, STATE))

@@ -61,6 +61,8 @@ pub(crate) struct Job {
     pub(crate) resumed: Option<Vec<MigrationId>>,
     /// Other sessions can see how far it is.
     pub(crate) watched: bool,
+    /// Listeners are told nothing: the schema is no tenant's yet.
+    pub(crate) silent: bool,
 }
 
 /// Failures of listeners, gathered while the work goes on.
@@ -79,6 +81,7 @@ impl Job {
             fresh: false,
             resumed: None,
             watched: false,
+            silent: false,
         }
     }
 

@@ -383,6 +383,9 @@ impl<'a> Run<'a> {
     }
 
     fn emit(&self, conn: &mut TenantConnection, what: What) -> Result<()> {
+        if self.job.silent {
+            return Ok(());
+        }
         emit(
             conn,
             self.registry,

@@ -2,6 +2,7 @@
 
 mod delete;
 mod options;
+mod ready;
 mod rename;
 mod save;
 
@@ -26,6 +27,7 @@ use self::rename::rename;
 
 pub(crate) use self::delete::forget_state;
 pub use self::options::{DeleteOptions, Deleted, SaveOptions, Saved};
+pub use self::ready::{Filled, KeepReady, ReadySchemas};
 pub(crate) use self::save::Work;
 
 /// What happens to a tenant and its schema. Every [`TenantModel`] has it.

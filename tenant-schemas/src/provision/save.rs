@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::options::SchemaChoice;
-use super::{SaveOptions, Saved, duplicate, happened, not_saved};
+use super::{SaveOptions, Saved, duplicate, happened, not_saved, ready};
 use crate::connection::TenantConnection;
 use crate::domain::check_domain;
 use crate::error::{Error, Result};
@@ -135,6 +135,11 @@ impl Work {
                 });
             }
             (true, true) => {}
+            (false, false)
+                if there.ready && there.state && self.take(tenant, conn, registry)? =>
+            {
+                return Ok(());
+            }
             (false, false) => conn
                 .own(|inner| ledger::make(inner, schema, public, there, &[]))
                 .map_err(|error| Error::database(format!("creating schema {schema}"), error))?,
@@ -163,6 +168,23 @@ impl Work {
             emit(conn, registry, synced, &self.failures)?;
         }
         Ok(())
+    }
+
+    /// Gives the tenant a schema that was made ahead, if there is one.
+    fn take<T: TenantModel>(
+        &mut self,
+        tenant: &T,
+        conn: &mut TenantConnection,
+        registry: &Arc<Registry>,
+    ) -> Result<bool> {
+        let Some(applied) = ready::take(tenant, conn, registry, &self.failures)? else {
+            return Ok(false);
+        };
+        self.saved.provisioned = true;
+        self.saved.applied = applied;
+        let synced = happened(tenant, What::PostSchemaSync);
+        emit(conn, registry, synced, &self.failures)?;
+        Ok(true)
     }
 
     /// Does the rest: now, or when the caller's transaction is committed.

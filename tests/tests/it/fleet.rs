@@ -284,6 +284,18 @@ fn saving_a_tenant_is_ten_statements_however_many_migrations_there_are() {
 }
 
 #[test]
+fn a_tenant_that_takes_a_schema_made_ahead_is_eight_statements() {
+    let logged = Logged::new("taking", 1);
+    let ready = logged.tenancy.ready_schemas(1);
+    assert_eq!(ready.fill().expect("filled").made, 1);
+    let mut conn = logged.tenancy.public().expect("a connection");
+    let (_, statements) = logged.count(|| client("new").save(&mut conn).expect("saved"));
+    // BEGIN, the row, the lock, what there is, whose schema it will be, its name,
+    // whether all went well, COMMIT.
+    assert_eq!(statements, 8);
+}
+
+#[test]
 fn verify_sees_a_ledger_that_was_changed_behind_our_back() {
     let db = Db::new();
     db.tenants(["t1", "t2"]);

@@ -35,6 +35,7 @@
 //! `poison` · connections to which something happened
 //! `pooler` · PgBouncer, where it is installed
 //! `public_tenant` · the row whose schema is the shared one
+//! `ready` · schemas that are made ahead of their tenants
 //! `rename_drop` · a tenant's schema is renamed or dropped, and what is not a tenant's is left alone
 //! `round_trips` · how many messages the server gets, counted by the server
 //! `scopes` · scopes lent for a closure
@@ -82,6 +83,7 @@ mod plans;
 mod poison;
 mod pooler;
 mod public_tenant;
+mod ready;
 mod rename_drop;
 mod round_trips;
 mod scopes;

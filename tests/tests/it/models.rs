@@ -346,6 +346,42 @@ fn the_type_of_a_tenant_decides_which_apps_it_gets() {
 }
 
 #[test]
+fn schemas_are_made_ahead_for_each_type_of_tenant() {
+    let app = |label: &str, types: &[&str]| {
+        let up = format!("CREATE TABLE {label} (id integer)");
+        sql_app(label, AppScope::Tenant, &[("1_table", &up, "")]).types(types.iter().copied())
+    };
+    let tests = TestTenancy::<Wide>::new(|builder| {
+        let builder = builder.app(table(WIDE)).app(app("common", &[]));
+        builder
+            .app(app("rooms", &["hotel"]))
+            .app(app("shelves", &["shop"]))
+    })
+    .expect("a tenancy");
+    let tenancy = tests.tenancy();
+    let hotels = tenancy.ready_schemas(1).of_type("hotel");
+    let others = tenancy.ready_schemas(1);
+    assert_eq!(hotels.fill().expect("filled").made, 1);
+    // One of a kind that has fewer apps is not one of the other that is out of date.
+    for _ in 0..2 {
+        assert_eq!(others.fill().expect("filled").dropped, 0);
+        assert_eq!(hotels.fill().expect("filled").made, 0);
+    }
+    let mut conn = tenancy.public().expect("public");
+    wide("a", "shop").save(&mut conn).expect("saved");
+    wide("b", "hotel").save(&mut conn).expect("saved");
+    wide("c", "museum").save(&mut conn).expect("saved");
+    assert_eq!(
+        hotels.fill().expect("filled").made,
+        1,
+        "b took the one that was there"
+    );
+    assert_eq!(others.fill().expect("filled").made, 1, "so did c");
+    let pending = tenancy.migrate().verify(true).check().expect("checked");
+    assert!(pending.is_empty(), "{pending:?}");
+}
+
+#[test]
 fn a_tenant_whose_type_changes_gets_the_apps_of_the_new_type_and_loses_nothing() {
     let app = |label: &str, types: &[&str]| {
         let up = format!("CREATE TABLE {label} (id integer)");
