@@ -18,7 +18,7 @@ use super::ui::{self, Ui};
 use super::{
     Manage, all_tenants_command, clone_tenant, create_missing_schemas, create_tenant,
     delete_tenant, doctor, domains, dump_tenant, exec, interrupt, list_tenants, migrate_schemas,
-    psql, rename_schema, status, superuser, sync_schemas, tenant_command,
+    psql, ready_schemas, rename_schema, status, superuser, sync_schemas, tenant_command,
 };
 
 type Run<T> = Box<dyn Fn(&ArgMatches, &Context<T>) -> Done>;
@@ -103,6 +103,7 @@ pub(super) fn own<T: TenantModel>() -> Vec<Entry<T>> {
         dump_tenant::restore_entry(),
         Entry::of("rename_schema", rename_schema::run).schema_first(),
         Entry::of("create_missing_schemas", create_missing_schemas::run),
+        Entry::of("ready_schemas", ready_schemas::run),
         Entry::of("create_domain", domains::create),
         Entry::of("delete_domain", domains::delete),
         Entry::of("status", status::run),

@@ -84,6 +84,7 @@ mod output;
 mod progress;
 mod prompt;
 mod psql;
+mod ready_schemas;
 mod rename_schema;
 mod report;
 mod show_migrations;

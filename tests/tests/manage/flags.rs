@@ -100,6 +100,10 @@ create_missing_schemas
     --fail-fast              fail_fast_of_every_command_starts_no_further_tenant
     --format                 schemas_that_were_created_are_in_the_report
     --verbosity              verbosity_decides_what_work_on_many_tenants_says
+ready_schemas
+    --count --clear          schemas_are_made_ahead_taken_and_cleared_away
+    --type                   schemas_are_made_ahead_for_tenants_of_a_type
+    --verbosity              verbosity_decides_what_the_life_of_a_tenant_says
 create_domain
     --schema --primary       domains_are_created_and_deleted
     --verbosity              verbosity_decides_what_is_said_of_domains
@@ -268,6 +272,7 @@ fn verbosity_decides_what_the_life_of_a_tenant_says() {
         "Superuser u",
     );
     says("rename_schema t{n} r{n}", "is called r");
+    says("ready_schemas --count 0", "0 schemas ready");
     says(
         "clone_tenant r{n} --schema_name=c{n} --domain_url=c{n}.com",
         "a copy of r",

@@ -123,6 +123,68 @@ fn c60_rename_schema_moves_schema_and_row() {
         .fails(2, &["no tenant has the schema `nobody`"]);
 }
 
+/// What waits for a tenant, with its tables.
+fn waiting(program: &Program) -> Vec<String> {
+    program.strings(
+        "SELECT string_agg(c.relname, ' ' ORDER BY c.relname) FROM pg_class c \
+         JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname LIKE '%\\_ready\\_%' \
+         WHERE c.relkind = 'r' GROUP BY n.oid ORDER BY n.oid",
+    )
+}
+
+#[test]
+fn schemas_are_made_ahead_taken_and_cleared_away() {
+    let program = Program::with_tenants(&[]);
+    let ran = program.ok("ready_schemas");
+    assert!(
+        ran.err.contains("5 schemas ready, 5 of them made now"),
+        "{ran:?}"
+    );
+    program.create("a");
+    assert_eq!(waiting(&program).len(), 4);
+    let ran = program.ok("ready_schemas --count 6");
+    assert!(
+        ran.err.contains("6 schemas ready, 2 of them made now"),
+        "{ran:?}"
+    );
+    assert_eq!(program.ok("list_tenants").out, "a\ta.com\n");
+
+    let program = program.words("release2");
+    let ran = program.ok("ready_schemas --count 1");
+    assert!(
+        ran.err.contains("6 schemas dropped that lacked migrations"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.err.contains("1 schema ready, 1 of them made now"),
+        "{ran:?}"
+    );
+    let ran = program.ok("ready_schemas --clear");
+    assert!(ran.err.contains("1 schema dropped"), "{ran:?}");
+    assert_eq!(waiting(&program), [""; 0]);
+    program
+        .run("ready_schemas --clear --count 2")
+        .fails(2, &["--count"]);
+}
+
+#[test]
+fn schemas_are_made_ahead_for_tenants_of_a_type() {
+    let program = Program::fresh().words("typed").and_tenants(&[]);
+    program.ok("ready_schemas --count 1 --type hotel");
+    program.ok("ready_schemas --count 1");
+    let plain = "__tenant_migrations auth_users bookings rooms";
+    assert_eq!(
+        waiting(&program),
+        ["__tenant_migrations auth_users bookings pools rooms", plain]
+    );
+    // A tenant without a type takes the one that is like it.
+    program.create("a");
+    assert_eq!(
+        waiting(&program),
+        ["__tenant_migrations auth_users bookings pools rooms"]
+    );
+}
+
 #[test]
 fn c61_rename_schema_refuses_names_that_are_taken_or_reserved() {
     let program = Program::with_tenants(&["a", "b"]);

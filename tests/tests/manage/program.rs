@@ -212,6 +212,13 @@ fn apps<T: TenantModel>(builder: TenancyBuilder<T>) -> TenancyBuilder<T> {
         ));
     }
     let builder = builder.app(sql_app("hotels", AppScope::Tenant, &hotels));
+    let builder = if word("typed") {
+        let up = "CREATE TABLE pools (id integer)";
+        let pools = sql_app("pools", AppScope::Tenant, &[("1_pools", up, "")]);
+        builder.app(pools.types(["hotel"]))
+    } else {
+        builder
+    };
     let builder = if word("gym") {
         builder.app(sql_app(
             "gym",

@@ -3,7 +3,7 @@
 use crate::support::{Program, finished};
 
 /// Every command, as the guide and its successors call them.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "sync_schemas",
     "migrate_schemas",
     "tenant_command",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 20] = [
     "restore_tenant",
     "rename_schema",
     "create_missing_schemas",
+    "ready_schemas",
     "create_domain",
     "delete_domain",
     "status",
