@@ -88,6 +88,35 @@ pub(crate) const TABLES: [&str; 20] = [
     "time_entries",
 ];
 
+const DDL: [&str; 12] = [
+    include_str!("../../tests/migrations/workload/crm/2024-01-01-000001_create_companies/up.sql"),
+    include_str!("../../tests/migrations/workload/crm/2024-01-02-000001_create_addresses/up.sql"),
+    include_str!(
+        "../../tests/migrations/workload/crm/2024-01-03-000001_create_contact_tags/up.sql"
+    ),
+    include_str!("../../tests/migrations/workload/crm/2024-01-04-000001_create_activities/up.sql"),
+    include_str!(
+        "../../tests/migrations/workload/billing/2024-02-01-000001_create_accounts/up.sql"
+    ),
+    include_str!(
+        "../../tests/migrations/workload/billing/2024-02-02-000001_create_invoices/up.sql"
+    ),
+    include_str!(
+        "../../tests/migrations/workload/billing/2024-02-03-000001_create_payments/up.sql"
+    ),
+    include_str!("../../tests/migrations/workload/billing/2024-02-04-000001_create_credits/up.sql"),
+    include_str!(
+        "../../tests/migrations/workload/projects/2024-03-01-000001_create_projects/up.sql"
+    ),
+    include_str!("../../tests/migrations/workload/projects/2024-03-02-000001_create_tasks/up.sql"),
+    include_str!(
+        "../../tests/migrations/workload/projects/2024-03-03-000001_create_task_comments/up.sql"
+    ),
+    include_str!(
+        "../../tests/migrations/workload/projects/2024-03-04-000001_create_time_entries/up.sql"
+    ),
+];
+
 /// A tenancy of all apps of the workload.
 pub(crate) fn tenancy(url: &str) -> TenancyBuilder<Tenant> {
     Tenancy::builder(url)
@@ -105,6 +134,11 @@ pub(crate) fn next_release(url: &str) -> TenancyBuilder<Tenant> {
         .app(crm.migrations(NEXT))
         .app(Billing)
         .app(Projects)
+}
+
+/// The statements of all migrations of a tenant, as they are written.
+pub(crate) fn ddl() -> String {
+    DDL.join(";\n")
 }
 
 /// A tenant that is not saved yet.

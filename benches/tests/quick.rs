@@ -6,7 +6,14 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const GROUPS: [&str; 5] = ["fleet", "memory", "request", "resolver", "transaction"];
+const GROUPS: [&str; 6] = [
+    "fleet",
+    "memory",
+    "provision",
+    "request",
+    "resolver",
+    "transaction",
+];
 
 fn benches(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenant-schemas-benches"));

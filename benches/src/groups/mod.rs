@@ -3,6 +3,7 @@
 mod fleet;
 mod memory;
 mod pooled;
+mod provision;
 mod request;
 mod resolver;
 mod transaction;
@@ -20,6 +21,8 @@ pub(crate) enum Name {
     Request,
     /// What does a transaction of five statements cost?
     Transaction,
+    /// What does it cost to provision a tenant?
+    Provision,
     /// What does work over all tenants cost?
     Fleet,
     /// What does it cost to find the tenant of a request?
@@ -33,6 +36,7 @@ impl Name {
         match self {
             Self::Request => request::run(bench),
             Self::Transaction => transaction::run(bench),
+            Self::Provision => provision::run(bench),
             Self::Fleet => fleet::run(bench),
             Self::Resolver => resolver::run(bench),
             Self::Memory => memory::run(bench),
