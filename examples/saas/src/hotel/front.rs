@@ -7,7 +7,6 @@ use axum::routing::{get, post};
 use axum::{Form, Router};
 use chrono::{NaiveDate, Utc};
 use diesel::prelude::*;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use serde::Serialize;
 use tenant_schemas::TenantConnection;
 use tenant_schemas::web::{Tenant, TenantDb};
@@ -127,26 +126,36 @@ enum Booked {
 }
 
 /// Books, unless the database says that it can't be: looking first would leave a gap for another.
+///
+/// Who books a room holds its row: of several at once each waits its turn. Without, two that have both written wait
+/// for each other at the constraint, and PostgreSQL ends one of them as a deadlock.
 fn insert(conn: &mut TenantConnection, wish: &Wish, reference: &str) -> Result<Booked, PageError> {
-    let inserted = diesel::insert_into(bookings::table)
-        .values((
-            bookings::reference.eq(reference),
-            bookings::room_id.eq(wish.room),
-            bookings::guest.eq(&wish.guest),
-            bookings::arrival.eq(wish.arrival),
-            bookings::departure.eq(wish.departure),
-        ))
-        .execute(conn);
-    match inserted {
-        Ok(_) => Ok(Booked::Yes),
-        Err(DieselError::DatabaseError(DatabaseErrorKind::ExclusionViolation, _)) => {
-            Ok(Booked::Taken)
+    conn.transaction(|conn| {
+        let room: Option<i32> = rooms::table
+            .find(wish.room)
+            .select(rooms::id)
+            .for_no_key_update()
+            .first(conn)
+            .optional()?;
+        if room.is_none() {
+            return Ok(Booked::NoSuchRoom);
         }
-        Err(DieselError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => {
-            Ok(Booked::NoSuchRoom)
-        }
-        Err(error) => Err(error.into()),
-    }
+        let inserted = diesel::insert_into(bookings::table)
+            .values((
+                bookings::reference.eq(reference),
+                bookings::room_id.eq(wish.room),
+                bookings::guest.eq(&wish.guest),
+                bookings::arrival.eq(wish.arrival),
+                bookings::departure.eq(wish.departure),
+            ))
+            .on_conflict_do_nothing()
+            .execute(conn)?;
+        Ok(if inserted == 1 {
+            Booked::Yes
+        } else {
+            Booked::Taken
+        })
+    })
 }
 
 async fn booked(
