@@ -14,9 +14,7 @@ use diesel::result::QueryResult;
 
 use crate::app::App;
 use crate::changes::Watchers;
-use crate::connection::{
-    AFFINITY_WAIT, MAX_TENANTS, OnConnect, Policy, Rack, SetCalls, TenantConnection,
-};
+use crate::connection::{MAX_TENANTS, OnConnect, Policy, Rack, SetCalls, TenantConnection};
 use crate::error::{BoxError, Error, Result};
 use crate::event::{Event, Listeners};
 use crate::keys::Memory;
@@ -71,7 +69,6 @@ pub struct TenancyBuilder<T> {
     names: SchemaNamePolicy,
     set_calls: SetCalls,
     max_tenants: usize,
-    affinity_wait: Duration,
     listeners: Listeners,
     on_connect: Vec<OnConnect>,
     model: PhantomData<fn() -> T>,
@@ -94,7 +91,6 @@ impl<T: TenantModel> TenancyBuilder<T> {
             names: SchemaNamePolicy::default(),
             set_calls: SetCalls::default(),
             max_tenants: MAX_TENANTS,
-            affinity_wait: AFFINITY_WAIT,
             listeners: Listeners::default(),
             on_connect: Vec::new(),
             model: PhantomData,
@@ -267,21 +263,6 @@ impl<T: TenantModel> TenancyBuilder<T> {
         }
     }
 
-    /// Sets how long a checkout waits for the connection that its tenant is at home on, while
-    /// others are idle. Defaults to 250 microseconds; zero means not at all.
-    ///
-    /// Each tenant is at home on one connection of the pool, which has its statements
-    /// planned and its tables in the server's caches. If that one is out, waiting for it
-    /// is cheaper than turning another for as long as connections come back quickly. It is not
-    /// waited for if they are usually out for more than half this time, nor if
-    /// someone waits for it already.
-    pub fn affinity_wait(self, affinity_wait: Duration) -> Self {
-        Self {
-            affinity_wait,
-            ..self
-        }
-    }
-
     /// Adds a listener that is told of events once they are committed.
     ///
     /// What it returns, or its panic, is logged and reported, and undoes
@@ -446,7 +427,6 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 set_calls: self.set_calls,
                 max_tenants: self.max_tenants,
                 max_lifetime: self.max_lifetime,
-                affinity_wait: self.affinity_wait,
                 on_connect: self.on_connect,
                 generation: AtomicU64::new(0),
                 moved: Mutex::default(),

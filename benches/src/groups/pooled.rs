@@ -25,7 +25,7 @@ pub(super) trait Work: Copy + Sync {
 }
 
 /// Connections of the pool, and threads that use it: one, all, and fewer than there are connections.
-const POOLS: [(u32, usize); 3] = [(1, 1), (8, 8), (8, 4)];
+const POOLS: [(u32, usize); 4] = [(1, 1), (8, 8), (8, 4), (8, 2)];
 
 /// Measures the work in all numbers of tenants, for all traffic, on all pools.
 pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Result<Vec<Row>> {

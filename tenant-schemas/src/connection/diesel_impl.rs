@@ -125,7 +125,6 @@ impl R2D2Connection for TenantConnection {
     /// Sends nothing: the path of the next scope takes the ping's place, and
     /// without a scope no statement is sent.
     fn ping(&mut self) -> QueryResult<()> {
-        self.unpark();
         Ok(())
     }
 

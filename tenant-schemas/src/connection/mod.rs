@@ -41,7 +41,7 @@ use self::rack::Session;
 use self::send::Arrival;
 use self::watch::{Notes, Watch};
 
-pub(crate) use self::rack::{AFFINITY_WAIT, Rack};
+pub(crate) use self::rack::Rack;
 pub use self::scope::SetCalls;
 pub(crate) use self::scope::{OnConnect, Policy, Scope};
 pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
@@ -87,9 +87,9 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 ///
 /// # Which connection a tenant gets
 ///
-/// Of those that are idle, the one that it had last; if others came there since,
-/// one that it had before; or else the one that was idle for longest. Nobody waits for a
-/// particular one.
+/// Of those that are idle, the one that it had last, if nobody else came there since; or else
+/// one that it had before, if possible not one whose last tenant comes back often; or else
+/// one that has served few tenants. Nobody waits for a particular one.
 ///
 /// # Round trips
 ///
@@ -179,29 +179,26 @@ pub struct TenantConnection {
     broken: bool,
     /// When the session began.
     born: Instant,
-    /// When the session was handed out last.
-    taken: Instant,
-    /// The session's number in the rack of the pool.
-    seat: u64,
+    /// How often its tenant was there to stay, lately.
+    credit: u64,
     after_commit: Vec<(usize, AfterCommit)>,
 }
 
 impl TenantConnection {
     fn new(inner: PgConnection) -> Self {
-        let mut conn = Self::with(Session::new(inner));
+        let mut conn = Self::with(Session::new(inner), Arc::default(), Arc::default());
         conn.watch();
         conn
     }
 
-    fn with(inner: Session) -> Self {
-        let now = Instant::now();
+    fn with(inner: Session, policy: Arc<Policy>, notes: Arc<Notes>) -> Self {
         Self {
             inner,
-            policy: Arc::default(),
+            policy,
             owner: None,
             scope: None,
             beliefs: Beliefs::default(),
-            notes: Arc::default(),
+            notes,
             cached: None,
             plans: Plans::default(),
             resident: None,
@@ -210,9 +207,8 @@ impl TenantConnection {
             instrumented: false,
             served: HashSet::new(),
             broken: false,
-            born: now,
-            taken: now,
-            seat: 0,
+            born: Instant::now(),
+            credit: 0,
             after_commit: Vec::new(),
         }
     }
@@ -226,7 +222,6 @@ impl TenantConnection {
         self.generation = policy.generation();
         self.policy = policy;
         self.owner = Some(owner);
-        self.take_seat();
         self.customize()?;
         self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))?;
         // Whoever comes next may choose it, whichever shell they are handed.
@@ -476,7 +471,7 @@ impl TenantConnection {
 
     /// Turns to `scope` at a checkout.
     pub(crate) fn enter(&mut self, scope: Scope) -> Result<()> {
-        self.prefer(&scope.path);
+        self.unpark_for(&scope.path);
         self.observe();
         // A test transaction stays; what was left open inside it is nobody's.
         while self.in_test_transaction() && self.beliefs.depth() > 1 {

@@ -27,7 +27,7 @@ use super::rack::Rack;
 /// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 |
 ///
 /// On each connection a statement is prepared once for each tenant, which is one
-/// round trip for its first use there. A session whose settings someone changed is
+/// round trip for its first use there; the path too, for a tenant that comes back. A session whose settings someone changed is
 /// reset before it serves another tenant: one more.
 ///
 /// # Examples
@@ -120,8 +120,6 @@ pub(crate) struct Policy {
     pub(crate) set_calls: SetCalls,
     pub(crate) max_tenants: usize,
     pub(crate) max_lifetime: Option<Duration>,
-    /// How long a checkout waits for its tenant's own session.
-    pub(crate) affinity_wait: Duration,
     pub(crate) on_connect: Vec<OnConnect>,
     /// Counts migration runs; a plan that is older may be stuck on `public`.
     pub(crate) generation: AtomicU64,
@@ -176,7 +174,6 @@ impl Default for Policy {
             set_calls: SetCalls::default(),
             max_tenants: super::MAX_TENANTS,
             max_lifetime: None,
-            affinity_wait: super::AFFINITY_WAIT,
             on_connect: Vec::new(),
             generation: AtomicU64::new(0),
             moved: Mutex::default(),

@@ -77,76 +77,76 @@ fn a_tenant_whose_session_is_out_gets_another_and_its_own_rows() {
     }
 }
 
-#[test]
-fn each_tenant_is_at_home_on_one_session_whoever_came_between() {
+/// A pool whose sessions are all there from the start, and as many tenants.
+fn crowd(size: u32, tenants: usize) -> (Db, Vec<Client>) {
     let db = Db::with(|builder| {
         builder
             .app(customers())
             .app(hotels())
-            .pool_size(4)
-            .min_idle(4)
+            .pool_size(size)
+            .min_idle(size)
+            .set_calls(SetCalls::WhenChanged)
     });
-    let names: Vec<String> = (0..12).map(|number| format!("tenant_{number}")).collect();
-    let tenants: Vec<Client> = names.iter().map(|name| db.tenant(name)).collect();
+    let names = (0..tenants).map(|number| format!("tenant_{number}"));
+    let tenants = names.map(|name| db.tenant(&name)).collect();
+    (db, tenants)
+}
+
+#[test]
+fn a_tenant_comes_back_to_a_session_that_knows_it_whoever_came_between() {
+    let (db, tenants) = crowd(4, 12);
     let at = |tenant: &Client| pid(&mut db.tenancy.tenant(tenant).expect("a tenant"));
-    let homes: Vec<String> = tenants.iter().map(at).collect();
-    assert!(homes.iter().collect::<BTreeSet<_>>().len() > 1, "{homes:?}");
+    let known: Vec<String> = tenants.iter().map(at).collect();
+    // They are spread.
+    assert!(known.iter().collect::<BTreeSet<_>>().len() > 1, "{known:?}");
     for turn in 0..48 {
         let number = turn * 7 % 12;
-        assert_eq!(at(&tenants[number]), homes[number]);
+        assert_eq!(at(&tenants[number]), known[number]);
     }
 }
 
 #[test]
-fn a_tenant_waits_for_its_own_session_as_long_as_the_builder_says() {
-    let patient = |wait: Duration| {
-        let db = Db::with(|builder| {
-            builder
-                .app(customers())
-                .app(hotels())
-                .pool_size(2)
-                .min_idle(2)
-                .affinity_wait(wait)
-        });
-        let acme = db.tenant("acme");
-        let mut conn = db.tenancy.tenant(&acme).expect("acme");
-        let own = pid(&mut conn);
-        thread::scope(|scope| {
-            let second = scope.spawn(|| pid(&mut db.tenancy.tenant(&acme).expect("acme again")));
-            if wait.is_zero() {
-                // Nobody gives the first one back.
-                assert_ne!(second.join().expect("a session"), own);
-            } else {
-                thread::sleep(Duration::from_millis(200));
-                drop(conn);
-                assert_eq!(second.join().expect("a session"), own);
-            }
-        });
+fn sessions_are_left_to_the_tenants_that_come_back_most_often() {
+    let (db, tenants) = crowd(4, 24);
+    let at = |tenant: &Client| pid(&mut db.tenancy.tenant(tenant).expect("a tenant"));
+    let [often, less, others @ ..] = &tenants[..] else {
+        unreachable!("there are 24");
     };
-    patient(Duration::from_secs(60));
-    patient(Duration::ZERO);
+    let (first, second) = (at(often), at(less));
+    assert_ne!(first, second);
+    for _ in 0..8 {
+        assert_eq!(at(often), first);
+        assert_eq!(at(less), second);
+    }
+    for other in others {
+        assert!(![&first, &second].contains(&&at(other)));
+    }
+    assert_eq!((at(often), at(less)), (first.clone(), second));
+    // Not for ever: whoever does not come back any more is forgotten.
+    let taken = || others.iter().any(|other| at(other) == first);
+    assert!((0..50).any(|_| taken()));
 }
 
 #[test]
-fn a_tenant_whose_own_session_is_closed_meanwhile_gets_another() {
+fn a_tenant_whose_session_has_no_room_left_for_another_keeps_it() {
     let db = Db::with(|builder| {
         builder
             .app(customers())
             .app(hotels())
             .pool_size(2)
             .min_idle(2)
-            .affinity_wait(Duration::from_secs(60))
+            .max_tenants_per_connection(2)
     });
-    let acme = db.tenant("acme");
-    let mut conn = db.tenancy.tenant(&acme).expect("acme");
-    let own = pid(&mut conn);
-    thread::scope(|scope| {
-        let second = scope.spawn(|| pid(&mut db.tenancy.tenant(&acme).expect("acme again")));
-        thread::sleep(Duration::from_millis(200));
-        conn.batch_execute("BEGIN").expect("begun");
-        drop(conn);
-        assert_ne!(second.join().expect("a session"), own);
-    });
+    let tenants = db.tenants(["acme", "globex", "hooli", "initech"]);
+    let at = |tenant: &Client| pid(&mut db.tenancy.tenant(tenant).expect("a tenant"));
+    // Sessions that served someone while the tenants were made are closed in time.
+    let both = || tenants.each_ref().map(at);
+    let settled = (0..20).map(|_| both()).collect::<Vec<_>>();
+    let [.., before, last] = &settled[..] else {
+        unreachable!("there are 20");
+    };
+    assert_eq!(before, last);
+    assert_eq!(last.iter().collect::<BTreeSet<_>>().len(), 2);
 }
 
 #[test]
