@@ -11,8 +11,9 @@ pub(crate) mod manage;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::exists;
-use diesel::pg::PgConnection;
+use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
@@ -69,6 +70,38 @@ pub(crate) fn require_schema(schema: &SchemaName) -> String {
 pub(crate) fn require_schema_and_unlock(schema: &SchemaName) -> String {
     let required = require_schema(schema);
     format!("{required}, pg_catalog.pg_advisory_unlock_all()")
+}
+
+/// Sets the path for the session, and fails if its schema is not there: [`require_schema`] and
+/// [`set_path`] as one statement that can be prepared.
+pub(crate) fn stay(path: &SearchPath) -> String {
+    // As text first: what a literal of the type itself means is settled when it is prepared.
+    let schema = literal(&path.schema().quoted());
+    // The path as `SET` writes it.
+    let names = path.schemas().iter();
+    let names: Vec<String> = names
+        .map(|name| format!("pg_catalog.quote_ident({})", literal(name.as_str())))
+        .collect();
+    let names = names.join(" OPERATOR(pg_catalog.||) ', ' OPERATOR(pg_catalog.||) ");
+    format!(
+        "SELECT {schema}::pg_catalog.text::pg_catalog.regnamespace, \
+         pg_catalog.set_config('search_path', {names}, false)"
+    )
+}
+
+/// SQL text without values that is prepared once, and found by its text.
+pub(crate) struct Prepared<'a>(pub(crate) &'a str);
+
+impl QueryId for Prepared<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Prepared<'_> {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql(self.0);
+        Ok(())
+    }
 }
 
 /// Whether there is such a schema. Never fails for the name's sake.

@@ -15,6 +15,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
 use crate::path::SearchPath;
+use crate::sql;
 
 /// Of how many paths a connection keeps statements. A loop over a fleet, on one
 /// connection, would fill the server's memory: each statement takes some 10 KB there.
@@ -31,6 +32,8 @@ pub(super) struct Plans {
 
 struct Kept {
     mark: Arc<str>,
+    /// What a checkout sends that finds the path in use, if one did before.
+    stay: Option<Arc<str>>,
     /// The types that Diesel looked up under this path, while another is in use.
     types: Option<PgMetadataCache>,
 }
@@ -66,12 +69,24 @@ impl Plans {
         let number = self.paths.len();
         let kept = self.paths.entry(Arc::clone(to)).or_insert_with(|| Kept {
             mark: format!(" /*{number}*/").into(),
+            stay: None,
             types: None,
         });
         if let Some(kept) = kept.types.take() {
             *types = kept;
         }
         self.mark = Arc::clone(&kept.mark);
+    }
+
+    /// What a checkout sends that finds `path` in use. Not the first time: only a tenant
+    /// that comes back is worth preparing a statement of ours for.
+    pub(super) fn stay(&mut self, path: &Arc<SearchPath>) -> Option<Arc<str>> {
+        let kept = self.paths.get_mut(path)?;
+        let stay = kept.stay.clone();
+        if stay.is_none() {
+            kept.stay = Some(format!("{}{}", sql::stay(path), kept.mark).into());
+        }
+        stay
     }
 
     /// The statement, as it is prepared for the path in use.

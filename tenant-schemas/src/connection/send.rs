@@ -11,7 +11,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 
 use crate::error::{Error, Result};
 use crate::path::SearchPath;
-use crate::sql;
+use crate::sql::{self, Prepared};
 
 use super::TenantConnection;
 use super::belief::is_path;
@@ -66,6 +66,9 @@ impl TenantConnection {
         let local = self.beliefs.depth() > 0;
         let arrives = arrival == Some(Arrival::Checkout);
         let washes = arrives && !is_path(&self.resident, &scope.path);
+        if arrives && !washes && self.stay(scope)? {
+            return Ok(());
+        }
         if washes && self.notes.settings() {
             self.reset_session(scope)?;
         }
@@ -90,12 +93,11 @@ impl TenantConnection {
         let sent = if arrives {
             self.outside_transactions(scope, |conn| {
                 conn.own(|inner| inner.batch_execute(&message))
-            })
+            })?
         } else {
             self.own(|inner| inner.batch_execute(&message))
-                .map_err(|error| self.path_refused(scope, error))
         };
-        sent?;
+        sent.map_err(|error| self.path_refused(scope, error))?;
         self.path_sent(&scope.path, &changes);
         if washes {
             self.resident = Some(Arc::clone(&scope.path));
@@ -104,12 +106,39 @@ impl TenantConnection {
         Ok(())
     }
 
+    /// Sends the path to a session that has it, and had at the last checkout; says whether it did.
+    ///
+    /// Prepared it takes the server about as long as the ping of a pool; as text, twice as long.
+    fn stay(&mut self, scope: &Scope) -> Result<bool> {
+        let path = &scope.path;
+        let changes = self.path_message(path, false);
+        if self.beliefs.depth() > 0 || changes.turns || changes.clears {
+            return Ok(false);
+        }
+        let Some(stay) = self.plans.stay(path) else {
+            return Ok(false);
+        };
+        self.beliefs.unknown();
+        let sent = self.outside_transactions(scope, |conn| {
+            conn.own(|inner| inner.execute_returning_count(&Prepared(&stay)))
+        })?;
+        if sent.is_ok() {
+            self.path_sent(path, &changes);
+        } else {
+            // Someone may have deallocated it. If that is not why, the text will say so.
+            self.cached = None;
+            self.plans.mix();
+        }
+        Ok(sent.is_ok())
+    }
+
     /// Gives the session the settings that it began with.
     fn reset_session(&mut self, scope: &Scope) -> Result<()> {
         self.beliefs.forget();
         self.outside_transactions(scope, |conn| {
             conn.own(|inner| inner.batch_execute(sql::RESET_SESSION))
-        })?;
+        })?
+        .map_err(|error| self.path_refused(scope, error))?;
         if let Err(error) = self.customize() {
             self.broken = true;
             return Err(Error::database("preparing the connection", error));
@@ -124,11 +153,11 @@ impl TenantConnection {
     ///
     /// After each statement Diesel corrects its bookkeeping if the server says
     /// that no transaction is open. So it is told that one is, and asked afterwards.
-    fn outside_transactions(
+    fn outside_transactions<R>(
         &mut self,
         scope: &Scope,
-        f: impl FnOnce(&mut Self) -> QueryResult<()>,
-    ) -> Result<()> {
+        f: impl FnOnce(&mut Self) -> QueryResult<R>,
+    ) -> Result<QueryResult<R>> {
         if let TransactionManagerStatus::Valid(status) = self.status() {
             let _ = status.change_transaction_depth(TransactionDepthChange::IncreaseDepth);
         }
@@ -140,7 +169,7 @@ impl TenantConnection {
                 schema: scope.schema().clone(),
             });
         }
-        sent.map_err(|error| self.path_refused(scope, error))
+        Ok(sent)
     }
 
     /// Diesel's bookkeeping of transactions.

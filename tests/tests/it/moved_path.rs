@@ -303,3 +303,70 @@ fn c25_an_instrumentation_that_panics_leaves_the_right_tenant() {
         );
     }
 }
+
+/// A pool of one connection to which `acme` has come back often, and `globex` has a room to be leaked.
+fn at_home() -> Db {
+    let db = Db::with(|builder| {
+        builder
+            .app(crate::support::customers())
+            .app(crate::support::hotels())
+            .pool_size(1)
+            .set_calls(SetCalls::EveryCheckout)
+    });
+    for tenant in db.tenants(["acme", "globex"]) {
+        for turn in 0..4 {
+            let mut conn = db.tenancy.tenant(&tenant).expect("a tenant");
+            if turn == 0 {
+                insert_room(&mut conn, 1, tenant.schema_name.as_str());
+            }
+            assert_eq!(rooms_of(&mut conn), [tenant.schema_name.as_str()]);
+        }
+    }
+    db
+}
+
+#[test]
+fn a_tenant_that_stays_gets_its_path_whatever_a_function_did_to_it() {
+    let db = at_home();
+    let mut raw = db.raw();
+    raw.batch_execute(
+        "CREATE FUNCTION public.wander() RETURNS void LANGUAGE plpgsql \
+         AS 'BEGIN SET search_path TO globex; END'; \
+         CREATE FUNCTION public.forget() RETURNS void LANGUAGE plpgsql \
+         AS 'BEGIN DEALLOCATE ALL; END'",
+    )
+    .expect("two functions");
+    for function in ["wander", "forget", "wander", "wander", "forget", "forget"] {
+        for _ in 0..2 {
+            let mut conn = db.at("acme");
+            assert_eq!(rooms_of(&mut conn), ["acme"], "after {function}");
+        }
+        let mut conn = db.at("acme");
+        conn.batch_execute(&format!("SELECT {function}()"))
+            .expect("called");
+    }
+    assert_eq!(rooms_of(&mut db.at("globex")), ["globex"]);
+}
+
+#[test]
+fn a_tenant_that_stays_is_refused_once_its_schema_is_gone_and_back_when_it_is_there() {
+    let db = at_home();
+    let mut raw = db.raw();
+    let acme = name("acme");
+    for _ in 0..3 {
+        for _ in 0..3 {
+            assert_eq!(rooms_of(&mut db.at("acme")), ["acme"]);
+        }
+        raw.batch_execute("ALTER SCHEMA acme RENAME TO elsewhere")
+            .expect("renamed");
+        for _ in 0..2 {
+            let refused = db.tenancy.schema(&acme).map(drop);
+            assert!(
+                matches!(refused, Err(tenant_schemas::Error::NoSuchSchema { .. })),
+                "{refused:?}"
+            );
+        }
+        raw.batch_execute("ALTER SCHEMA elsewhere RENAME TO acme")
+            .expect("renamed back");
+    }
+}

@@ -160,6 +160,12 @@ impl Db {
         schemas.map(|schema| self.tenant(schema))
     }
 
+    /// A connection in a schema that is there.
+    #[track_caller]
+    pub(crate) fn at(&self, schema: &str) -> tenant_schemas::PooledConnection {
+        self.tenancy.schema(&name(schema)).expect(schema)
+    }
+
     /// A connection that knows nothing of tenancy.
     pub(crate) fn raw(&self) -> PgConnection {
         PgConnection::establish(&self.database.url()).expect("a connection")
