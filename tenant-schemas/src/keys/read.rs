@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::sql;
+use crate::statement;
 use crate::token::{Kind, Token, tokens};
 
 /// A foreign key as a statement makes it.
@@ -32,6 +33,38 @@ pub(super) struct Read<'a> {
     pub(super) keys: Vec<Key>,
     /// What it does is the same whether or not keys are there.
     pub(super) is_harmless: bool,
+    /// The tables that it makes in the new schema.
+    pub(super) makes: Vec<String>,
+    /// The table into which it writes rows. It is harmless only if that is one of the new
+    /// schema, and nothing that acts may be called, or fire.
+    pub(super) writes: Option<String>,
+    /// It makes a function or a rule that may do what is not harmless.
+    pub(super) acts: bool,
+}
+
+/// What rows are written with that may ask for keys.
+const CATALOG: [&str; 4] = [
+    "constraint",
+    "information_schema",
+    "pg_trigger",
+    "pg_depend",
+];
+
+/// What a body does that may ask for keys.
+const ACTS: [&str; 8] = [
+    "delete",
+    "update",
+    "truncate",
+    "merge",
+    "execute",
+    "perform",
+    "call",
+    "constraint",
+];
+
+fn says_any(text: &str, words: &[&str]) -> bool {
+    let text = text.to_ascii_lowercase();
+    words.iter().any(|word| text.contains(word))
 }
 
 impl<'a> Read<'a> {
@@ -41,6 +74,12 @@ impl<'a> Read<'a> {
             text,
             keys: Vec::new(),
             is_harmless: false,
+            makes: statement::split(text)
+                .iter()
+                .filter_map(|statement| Self::of(statement.text, &|_| false).makes.pop())
+                .collect(),
+            writes: None,
+            acts: acts(text, &tokens(text)),
         }
     }
 
@@ -64,8 +103,25 @@ impl<'a> Read<'a> {
             text,
             is_harmless: keys.is_some(),
             keys: keys.unwrap_or_default(),
+            makes: reader.makes().into_iter().collect(),
+            writes: reader.writes(),
+            acts: reader.is(0, "create")
+                && (1..4).any(|at| reader.is_any(at, &["function", "procedure", "rule"]))
+                && acts(text, &tokens),
         }
     }
+}
+
+/// Whether something in a text, a body perhaps, may do more than write rows when it is run later.
+fn acts(text: &str, tokens: &[Token]) -> bool {
+    tokens.iter().any(|token| {
+        let word = &text[token.range.clone()];
+        match token.kind {
+            Kind::Literal => says_any(word, &ACTS),
+            Kind::Word => word.eq_ignore_ascii_case("rule") || word.eq_ignore_ascii_case("atomic"),
+            Kind::Quoted | Kind::Sign => false,
+        }
+    })
 }
 
 /// Kinds of objects whose making neither runs anything nor looks at keys.
@@ -119,6 +175,27 @@ impl Reader<'_> {
         &self.text[start..self.tokens[tokens.end - 1].range.end]
     }
 
+    /// The table that a statement makes, if it is named without a schema.
+    fn makes(&self) -> Option<String> {
+        let at = match () {
+            () if self.words(0, &["create", "table"]) => 2,
+            () if self.words(0, &["create", "unlogged", "table"]) => 3,
+            () => return None,
+        };
+        let at = if self.is(at, "if") { at + 3 } else { at };
+        self.name(at).filter(|_| !self.sign(at + 1, "."))
+    }
+
+    /// The table into which a statement writes rows, if it is named without a schema.
+    fn writes(&self) -> Option<String> {
+        let at = match () {
+            () if self.words(0, &["insert", "into"]) => 2,
+            () if self.is(0, "update") && !self.is(1, "only") => 1,
+            () => return None,
+        };
+        self.name(at).filter(|_| !self.sign(at + 1, "."))
+    }
+
     /// A statement, neither of a table nor of a key, that does not care for keys.
     fn is_harmless(&self) -> bool {
         let kind = if self.words(1, &["or", "replace"]) {
@@ -133,8 +210,9 @@ impl Reader<'_> {
                     || self.is_any(kind, &INERT)
             }
             () if self.is(0, "comment") => !self.is(2, "constraint"),
-            () if self.words(0, &["insert", "into"]) => !self.sign(3, "."),
-            () if self.is(0, "update") => !self.sign(2, ".") && !self.is(1, "only"),
+            () if self.words(0, &["insert", "into"]) || self.is(0, "update") => {
+                self.writes().is_some() && !says_any(self.text, &CATALOG)
+            }
             () => {
                 self.is_any(0, &["grant", "revoke"])
                     || self.words(0, &["alter", "sequence"])
@@ -289,7 +367,10 @@ impl Reader<'_> {
                 .filter_map(|column| self.name(column.start))
                 .collect(),
             name: named.then(|| self.name(part.start + 1)).flatten(),
-            can_wait: can_wait && shared && end == part.end,
+            can_wait: can_wait
+                && shared
+                && end == part.end
+                && columns.iter().all(|column| column.len() == 1),
             cut: self.tokens[part.start].range.start..self.tokens[part.end - 1].range.end,
             text: sql::add_constraint(self.slice(table.clone()), self.slice(part)),
         })

@@ -192,3 +192,29 @@ fn rows_that_wait_for_a_check_of_their_own_do_not_keep_the_keys_from_being_made(
     let count = diesel::sql_query("DELETE FROM plans WHERE id = 1").execute(conn);
     assert!(count.is_err(), "the key is there to refuse it");
 }
+
+#[test]
+fn a_shared_row_that_gets_another_key_takes_its_tenants_along() {
+    let moves = "UPDATE plans SET id = id - 1";
+    let app = app(&[
+        (
+            "1_lodges",
+            "CREATE TABLE lodges (id integer PRIMARY KEY, plan_id integer REFERENCES public.plans ON UPDATE CASCADE); \
+             INSERT INTO lodges VALUES (1, 1)",
+        ),
+        ("2_moves", moves),
+    ]);
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(app.sees_shared(true))
+    });
+    assert_eq!(
+        db.strings("SELECT id::text AS value FROM plans"),
+        ["1", "2"]
+    );
+    db.tenant("acme");
+    let lodges = "SELECT plan_id::text AS value FROM acme.lodges";
+    assert_eq!(db.strings(lodges), ["0"]);
+}
