@@ -127,13 +127,22 @@ pub(crate) fn rename(
     ))
 }
 
-/// What of a schema has a word in it that a dump of its structure would not show: rows, and options
+/// What of a schema has one of these words in it, in either case, that a dump of its structure would not show: rows, and options
 /// of foreign tables.
 pub(crate) fn that_say(
     conn: &mut PgConnection,
     schema: &SchemaName,
-    word: &str,
+    words: &[&str],
 ) -> QueryResult<Vec<String>> {
+    let says = |text: &str| {
+        let word = |word: &&str| {
+            format!(
+                "pg_catalog.strpos(pg_catalog.lower({text}), {}) > 0",
+                literal(word)
+            )
+        };
+        words.iter().map(word).collect::<Vec<_>>().join(" OR ")
+    };
     let tables: Vec<Name> = diesel::sql_query(
         "SELECT pg_catalog.quote_ident(c.relname) AS name FROM pg_catalog.pg_class AS c \
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
@@ -147,19 +156,19 @@ pub(crate) fn that_say(
         .map(|table| {
             format!(
                 "SELECT {what} AS name WHERE EXISTS (SELECT FROM {table} AS t \
-                 WHERE pg_catalog.strpos(t::pg_catalog.text, {word}) > 0)",
+                 WHERE {says})",
                 what = literal(&format!("rows of table {}", table.name)),
                 table = within(schema, &table.name),
-                word = literal(word),
+                says = says("t::pg_catalog.text"),
             )
         });
     let options = format!(
         "SELECT 'foreign table ' || c.relname AS name FROM pg_catalog.pg_foreign_table AS f \
          JOIN pg_catalog.pg_class AS c ON c.oid = f.ftrelid \
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE n.nspname = {} AND pg_catalog.strpos(f.ftoptions::pg_catalog.text, {}) > 0",
+         WHERE n.nspname = {} AND ({})",
         literal(schema.as_str()),
-        literal(word),
+        says("f.ftoptions::pg_catalog.text"),
     );
     let all: Vec<String> = rows.chain([options]).collect();
     let found: Vec<Name> = diesel::sql_query(all.join(" UNION ALL ")).load(conn)?;

@@ -8,11 +8,11 @@ use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use tenant_schemas::{
     App, AppScope, Check, CloneOptions, CloneTenant as _, DeleteOptions, Error, Event,
-    Lifecycle as _, SaveOptions,
+    Lifecycle as _, SaveOptions, SchemaNamePolicy,
 };
 
 use crate::support::{
-    Client, Db, client, customers, hotels, insert_room, name, rooms_of, sql_app, strings,
+    Client, Db, client, customers, hotels, insert_room, name, rooms, rooms_of, sql_app, strings,
 };
 
 /// The schemas that wait, the longest first.
@@ -294,6 +294,22 @@ fn a_schema_whose_name_stands_as_text_in_it_is_not_made() {
             "CREATE TABLE logs (origin text); DO $$ BEGIN EXECUTE format('ALTER TABLE logs ALTER origin SET DEFAULT %L', current_schema()); END $$",
             "default of logs.origin",
         ),
+        (
+            "CREATE TABLE shouts (line text); INSERT INTO shouts VALUES (upper(current_schema()))",
+            "rows of table shouts",
+        ),
+        (
+            "CREATE TABLE ends (line text); INSERT INTO ends VALUES (right(current_schema(), 16))",
+            "rows of table ends",
+        ),
+        (
+            "CREATE TABLE bytes (line bytea); INSERT INTO bytes VALUES (convert_to(current_schema(), 'UTF8'))",
+            "rows of table bytes",
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('CREATE SEQUENCE %I', 'a_name_that_is_cut_as_it_is_too_long_' || current_schema()); END $$",
+            "sequence a_name_that_is_cut",
+        ),
     ] {
         let db = with(&[("1_says", up)]);
         let refused = db.tenancy.ready_schemas(1).fill();
@@ -521,4 +537,98 @@ fn a_plan_that_found_a_shared_table_is_made_anew_when_a_schema_gets_the_name() {
     db.tenant("acme");
     assert!(waiting(&db).is_empty());
     assert!(strings(&mut other, "EXECUTE q").is_empty());
+}
+
+#[test]
+fn a_schema_takes_a_name_of_any_kind_that_is_admitted() {
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .schema_names(SchemaNamePolicy::Quoted)
+    });
+    let longest = "L".repeat(63);
+    let names = ["Mixed-Case", "2nd", &longest, "straße", "select"];
+    fill(&db, names.len());
+    for (number, schema) in names.iter().enumerate() {
+        let mut tenant = client(schema);
+        tenant.domain_url = format!("n{number}.my-domain.com");
+        tenant
+            .save(&mut db.tenancy.public().expect("public"))
+            .expect(schema);
+        assert_eq!(waiting(&db).len(), names.len() - number - 1);
+        let mut conn = db.tenancy.tenant(&tenant).expect(schema);
+        insert_room(&mut conn, 1, schema);
+        assert_eq!(rooms_of(&mut conn), [*schema]);
+    }
+    let verified = db.tenancy.migrate().verify(true).check();
+    assert!(verified.expect("checked").is_empty());
+}
+
+#[test]
+fn a_tenant_that_comes_again_under_its_name_has_nothing_of_the_first() {
+    let db = Db::new();
+    fill(&db, 2);
+    let acme = db.tenant("acme");
+    let mut held = db.tenancy.tenant(&acme).expect("acme");
+    insert_room(&mut held, 1, "Old");
+    assert_eq!(rooms_of(&mut held), ["Old"]);
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    acme.delete_with(&mut db.tenancy.public().expect("public"), options)
+        .expect("deleted");
+    let again = db.tenant("acme");
+    assert!(waiting(&db).is_empty());
+    let mut conn = db.tenancy.tenant(&again).expect("acme");
+    assert_eq!(rooms_of(&mut conn), [""; 0]);
+    // Who was in the scope of the first is not in that of the second.
+    assert!(rooms::table.count().get_result::<i64>(&mut held).is_err());
+}
+
+#[test]
+fn schemas_are_cleared_while_tenants_take_them() {
+    let db = Db::new();
+    fill(&db, 4);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..5 {
+                db.tenancy.ready_schemas(0).clear().expect("cleared");
+                fill(&db, 2);
+            }
+        });
+        for thread in 0..2 {
+            let db = &db;
+            scope.spawn(move || {
+                for number in 0..8 {
+                    db.tenant(&format!("t{thread}_{number}"));
+                }
+            });
+        }
+    });
+    for schema in db.tenancy.tenants().expect("tenants") {
+        let tables = db.tables(schema.schema_name.as_str());
+        assert_eq!(tables, ["__tenant_migrations", "rooms"]);
+    }
+    let verified = db.tenancy.migrate().verify(true).check();
+    assert!(verified.expect("checked").is_empty());
+}
+
+#[test]
+fn a_program_that_is_killed_while_it_takes_a_schema_leaves_it() {
+    let db = Db::new();
+    fill(&db, 1);
+    let before = waiting(&db);
+    let mut conn = db.tenancy.public().expect("public");
+    let killed = conn.transaction(|conn| {
+        client("acme").save(conn)?;
+        let pid = strings(conn, "SELECT pg_backend_pid()::text AS value").remove(0);
+        db.raw()
+            .batch_execute(&format!("SELECT pg_terminate_backend({pid}, 5000)"))?;
+        Ok::<(), Error>(())
+    });
+    assert!(killed.is_err());
+    drop(conn);
+    assert_eq!(waiting(&db), before);
+    assert!(!db.schema_exists("acme"));
+    db.tenant("acme");
+    assert!(waiting(&db).is_empty());
 }

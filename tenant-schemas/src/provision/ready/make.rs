@@ -14,6 +14,7 @@ use crate::migrate::{Failures, Job, locked};
 use crate::name::SchemaName;
 use crate::provision::{forget_state, transaction};
 use crate::registry::{Kind, Registry};
+use crate::script::hex;
 use crate::sql;
 use crate::sql::ready::{MAKING, READY};
 
@@ -27,9 +28,10 @@ pub(super) fn make(
     registry: &Arc<Registry>,
     kind: &Kind,
 ) -> Result<()> {
-    let number = RandomState::new().build_hasher().finish();
-    let making: SchemaName = format!("{MAKING}{number:016x}").parse()?;
-    let ready: SchemaName = format!("{READY}{number:016x}").parse()?;
+    let number = number();
+    let making: SchemaName = format!("{MAKING}{number}").parse()?;
+    // Another number, or what says that one could not be told from what has the name it should.
+    let ready: SchemaName = format!("{READY}{}", self::number()).parse()?;
     locked(conn, &making, |conn| {
         let rest = transaction(conn, registry, |conn| begin(conn, registry, kind, &making))?;
         let made = match rest {
@@ -40,7 +42,7 @@ pub(super) fn make(
         };
         let named = made.and_then(|()| {
             transaction(conn, registry, |conn| {
-                name_it(conn, registry, &making, &ready)
+                name_it(conn, registry, &making, &ready, &number)
             })
         });
         if named.is_err() {
@@ -48,6 +50,10 @@ pub(super) fn make(
         }
         named
     })
+}
+
+fn number() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// Makes the schema as far as a transaction can; returns the rest.
@@ -78,11 +84,12 @@ fn name_it(
     registry: &Registry,
     making: &SchemaName,
     ready: &SchemaName,
+    number: &str,
 ) -> Result<()> {
     conn.own(|inner| {
         sql::ready::rename(inner, registry.public(), making, ready)
             .map_err(|error| Error::database(format!("renaming schema {making}"), error))?;
-        let says = that_say(inner, ready, making)?;
+        let says = that_say(inner, ready, number)?;
         if says.is_empty() {
             Ok(())
         } else {
@@ -91,13 +98,12 @@ fn name_it(
     })
 }
 
-/// What in a schema has the name in it that the schema had before: it is text, and would be wrong
-/// once more when a tenant takes the schema. Whatever PostgreSQL knows by number has the new name now.
-fn that_say(
-    conn: &mut PgConnection,
-    schema: &SchemaName,
-    before: &SchemaName,
-) -> Result<Vec<String>> {
+/// What in a schema has the name in it that the schema had before, with this number: it is text, and
+/// would be wrong once more when a tenant takes the schema. Whatever PostgreSQL knows by number has the
+/// new name now.
+///
+/// Half of the name will do, in either case: an identifier that it stands in may have been cut.
+fn that_say(conn: &mut PgConnection, schema: &SchemaName, number: &str) -> Result<Vec<String>> {
     let reading = |error| Error::database(format!("reading the catalog of schema {schema}"), error);
     let session = Session::begin(conn).map_err(reading)?;
     Session::enter(conn, schema).map_err(reading)?;
@@ -107,12 +113,17 @@ fn that_say(
             schema: schema.clone(),
         })?;
     let structure = catalog::read(conn, schema, oid).map_err(reading)?;
+    let in_bytes = hex(number.as_bytes());
+    let words = [MAKING, number, &in_bytes];
     let statements = structure.before.iter().chain(&structure.after);
     let mut says: Vec<String> = statements
-        .filter(|statement| statement.text.contains(before.as_str()))
+        .filter(|statement| {
+            let text = statement.text.to_lowercase();
+            words.iter().any(|word| text.contains(word))
+        })
         .map(|statement| statement.name.clone())
         .collect();
-    says.extend(sql::ready::that_say(conn, schema, before.as_str()).map_err(reading)?);
+    says.extend(sql::ready::that_say(conn, schema, &words).map_err(reading)?);
     session.end(conn).map_err(reading)?;
     Ok(says)
 }

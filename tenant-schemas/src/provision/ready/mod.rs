@@ -64,7 +64,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// - Migrations that can't run in a transaction have been run when the schema is taken.
 ///
 /// A schema in which the name of the schema stands as text can't be renamed, and none is made of
-/// its kind: [`Error::NamesItself`]. Looked for is the whole name, in everything that
+/// its kind: [`Error::NamesItself`]. Looked for is the name, or half of it, in everything that
 /// a dump of the structure shows, function bodies and comments among it, and in all rows.
 ///
 /// # Several programs, several versions
