@@ -308,6 +308,20 @@ pub(crate) fn lock_in_transaction(conn: &mut PgConnection, schema: &SchemaName) 
     sql::lock_in_transaction(conn, key)
 }
 
+/// Takes the lock of a schema until the transaction ends, and says what there is then.
+pub(crate) fn lock_and_look(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    public: &SchemaName,
+) -> QueryResult<sql::Bookkeeping> {
+    let key = lock_key(schema);
+    if let Some(there) = sql::try_lock_and_look(conn, key, schema, public)? {
+        return Ok(there);
+    }
+    lock_in_transaction(conn, schema)?;
+    sql::bookkeeping(conn, schema, public)
+}
+
 /// Takes the locks of several schemas until the transaction ends, in one order whoever asks.
 pub(crate) fn lock_all_in_transaction<'a>(
     conn: &mut PgConnection,

@@ -185,11 +185,45 @@ pub(crate) fn bookkeeping(
     schema: &SchemaName,
     public: &SchemaName,
 ) -> QueryResult<Bookkeeping> {
+    looking(conn, schema, public, "")
+}
+
+/// Takes the lock of a schema if it is free, until the transaction ends; reads what there is if it was.
+///
+/// What there is was seen in the moment before.
+pub(crate) fn try_lock_and_look(
+    conn: &mut PgConnection,
+    key: i64,
+    schema: &SchemaName,
+    public: &SchemaName,
+) -> QueryResult<Option<Bookkeeping>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        locked: bool,
+        #[diesel(embed)]
+        there: Bookkeeping,
+    }
+    let locked = format!(", pg_catalog.pg_try_advisory_xact_lock({key}) AS locked");
+    let row: Row = looking(conn, schema, public, &locked)?;
+    Ok(row.locked.then_some(row.there))
+}
+
+/// Reads which tables of bookkeeping there are, and `more`.
+fn looking<R>(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    public: &SchemaName,
+    more: &str,
+) -> QueryResult<R>
+where
+    R: QueryableByName<Pg> + 'static,
+{
     diesel::sql_query(format!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $4) AS schema, {ready} AS ready, \
          pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
          pg_catalog.to_regclass($2) IS NOT NULL AS diesel, \
-         pg_catalog.to_regclass($3) IS NOT NULL AS state",
+         pg_catalog.to_regclass($3) IS NOT NULL AS state{more}",
         ready = ready::ANY,
     ))
     .bind::<Text, _>(within(schema, LEDGER))

@@ -26,7 +26,7 @@ use diesel::connection::{
     TransactionManager as _, get_default_instrumentation,
 };
 use diesel::pg::PgConnection;
-use diesel::result::QueryResult;
+use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::error::{Error, Result};
 use crate::model::TenantModel;
@@ -469,6 +469,20 @@ impl TenantConnection {
         f(&mut *lent.conn)
     }
 
+    /// Runs `f` in a scope whose schema the open transaction has made: it is not looked for, and the path goes with the first statement.
+    pub(crate) fn lend_new<R, E>(
+        &mut self,
+        scope: Scope,
+        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        self.observe();
+        self.resident = None;
+        self.serve(scope.schema());
+        let outer = self.scope.replace(scope);
+        let lent = Lent { conn: self, outer };
+        f(&mut *lent.conn)
+    }
+
     /// Turns to `scope` at a checkout.
     pub(crate) fn enter(&mut self, scope: Scope) -> Result<()> {
         self.unpark_for(&scope.path);
@@ -618,10 +632,27 @@ impl TenantConnection {
     }
 
     /// Runs SQL in the scope that is our own but for parts of these effects.
-    pub(crate) fn batch_of(&mut self, sql: &str, foreign: Effects) -> QueryResult<()> {
-        self.ensure()?;
+    ///
+    /// An error comes with the number of characters that were sent before `sql`: in a
+    /// transaction, the path goes in the same message.
+    pub(crate) fn batch_of(
+        &mut self,
+        sql: &str,
+        foreign: Effects,
+    ) -> std::result::Result<(), (DieselError, usize)> {
+        let alone = |error| (error, 0);
+        let Some((path, changes)) = self.path_in_transaction() else {
+            self.ensure().map_err(alone)?;
+            self.notes.note(foreign, false);
+            return self.own(|inner| inner.batch_execute(sql)).map_err(alone);
+        };
+        let before = format!("{}; ", changes.message);
+        self.beliefs.unknown();
         self.notes.note(foreign, false);
-        self.own(|inner| inner.batch_execute(sql))
+        self.own(|inner| inner.batch_execute(&format!("{before}{sql}")))
+            .map_err(|error| (error, before.chars().count()))?;
+        self.path_sent(&path, &changes);
+        Ok(())
     }
 
     /// Runs `f` once the outermost transaction is committed; now, if there is none.

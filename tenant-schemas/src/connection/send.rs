@@ -214,6 +214,20 @@ impl TenantConnection {
         }
     }
 
+    /// The path of the scope, and what to send of it with the next statement, if that can be one message.
+    ///
+    /// Outside a transaction it can't: a statement that is alone in its message may need that. Nor
+    /// can what a failure of the statement would not undo.
+    pub(super) fn path_in_transaction(&mut self) -> Option<(Arc<SearchPath>, PathChanges)> {
+        self.observe();
+        let path = Arc::clone(&self.scope.as_ref()?.path);
+        let fits = self.beliefs.depth() > 0
+            && !self.is_known(&path)
+            && self.generation == self.policy.generation();
+        let changes = fits.then(|| self.path_message(&path, true))?;
+        (!changes.clears).then_some((path, changes))
+    }
+
     pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: &PathChanges) {
         self.beliefs.sent(path);
         self.generation = changes.generation;

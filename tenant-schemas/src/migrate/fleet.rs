@@ -288,7 +288,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                 log::debug!("schema {} is asked again: {error}", job.schema);
                 return Ok(None);
             }
-            return Err(message.explain(&job.schema, error));
+            return Err(message.explain(&job.schema, error, 0));
         }
         registry.policy.bump_generation();
         warn_of_changed(&job.schema, &outlook.changed);

@@ -179,9 +179,10 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Finds the migration and the line at which the database stopped.
-    pub(super) fn explain(&self, schema: &SchemaName, error: DieselError) -> Error {
-        let hit = self.position(&error).and_then(|at| {
+    /// Finds the migration and the line at which the database stopped; so many characters were
+    /// sent before the message.
+    pub(super) fn explain(&self, schema: &SchemaName, error: DieselError, before: usize) -> Error {
+        let hit = self.position(&error, before).and_then(|at| {
             // What ends too early is noticed at the separator.
             let part = self
                 .parts
@@ -209,12 +210,12 @@ impl<'a> Message<'a> {
         let gave_up = matches!(error, DieselError::DatabaseError(_, information)
             if information.message().contains(sql::ledgers::NOT_AS_KNOWN));
         let first = self.parts.first().map_or(usize::MAX, |part| part.start);
-        gave_up || self.position(error).is_some_and(|at| at < first)
+        gave_up || self.position(error, 0).is_some_and(|at| at < first)
     }
 
     /// Where in the text the database stopped, if it says so.
-    fn position(&self, error: &DieselError) -> Option<usize> {
-        let at = position(error)?;
+    fn position(&self, error: &DieselError, before: usize) -> Option<usize> {
+        let at = position(error)?.checked_sub(before)?;
         let found = self.text.char_indices().nth(at);
         Some(found.map_or(self.text.len(), |(at, _)| at))
     }

@@ -188,14 +188,12 @@ impl<'a> Run<'a> {
         if steps.is_empty() {
             return Ok(());
         }
-        let scope = self.migration_scope(&steps[0]);
         let nested = conn.in_transaction();
-        let run = &mut *self;
-        conn.lend(scope, |conn| {
+        self.lend(conn, &steps[0], |conn| {
             if nested {
-                run.all(conn, steps)
+                self.all(conn, steps)
             } else {
-                conn.transaction(|conn| run.all(conn, steps))
+                conn.transaction(|conn| self.all(conn, steps))
             }
         })?;
         for step in steps {
@@ -213,8 +211,7 @@ impl<'a> Run<'a> {
                 .unwrap_or(rest.len())
                 .max(1);
             let (now, later) = rest.split_at(alike);
-            let scope = self.migration_scope(first);
-            conn.lend(scope, |conn| self.group(conn, now))?;
+            self.lend(conn, first, |conn| self.group(conn, now))?;
             rest = later;
         }
         for step in steps {
@@ -227,6 +224,21 @@ impl<'a> Run<'a> {
             )?;
         }
         Ok(())
+    }
+
+    /// Runs `f` where a step runs. A schema that the open transaction made is not looked for.
+    fn lend(
+        &self,
+        conn: &mut TenantConnection,
+        step: &Step<'_>,
+        f: impl FnOnce(&mut TenantConnection) -> Result<()>,
+    ) -> Result<()> {
+        let scope = self.migration_scope(step);
+        if self.job.fresh {
+            conn.lend_new(scope, f)
+        } else {
+            conn.lend(scope, f)
+        }
     }
 
     /// Whether two steps fit into one message.
@@ -283,7 +295,7 @@ impl<'a> Run<'a> {
 
     fn batch(&self, conn: &mut TenantConnection, message: &Message<'_>) -> Result<()> {
         conn.batch_of(message.text(), message.effects())
-            .map_err(|error| message.explain(&self.job.schema, error))
+            .map_err(|(error, before)| message.explain(&self.job.schema, error, before))
     }
 
     fn rust(

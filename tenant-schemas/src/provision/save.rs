@@ -118,10 +118,7 @@ impl Work {
             registry.refuse_protected(schema, "provisioned")?;
         }
         let there = conn
-            .own(|inner| {
-                ledger::lock_in_transaction(inner, schema)?;
-                sql::bookkeeping(inner, schema, public)
-            })
+            .own(|inner| ledger::lock_and_look(inner, schema, public))
             .map_err(|error| Error::database("looking for the schema", error))?;
         match (there.schema, adopt || is_public) {
             (true, false) => {
