@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use tenant_schemas::{App, AppScope, Error, Lifecycle as _, Report, Tenancy};
+use tenant_schemas::{App, AppScope, Error, Lifecycle as _, Report, SchemaNamePolicy, Tenancy};
 
 use crate::bad_input::chain;
 use crate::support::{Client, Db, client, customers, hotels, name, sql_app};
@@ -648,4 +648,32 @@ fn duplicates_that_the_database_must_not_have_are_named() {
     db.raw()
         .batch_execute("UPDATE clients SET domain_url = 'one.test'")
         .expect_err("the database refuses");
+}
+
+#[test]
+fn saving_a_tenant_names_the_line_of_its_migrations_that_fails() {
+    let bad = sql_app(
+        "typo",
+        AppScope::Tenant,
+        &[(
+            "1_typo",
+            "-- häßlich\nCREATE TABLE beds (id integer);\nINSERT INTO beds VALUES (one)",
+            "",
+        )],
+    );
+    let db = Db::with(|builder| {
+        builder
+            .app(customers())
+            .app(bad)
+            .schema_names(SchemaNamePolicy::Quoted)
+    });
+    let mut tenant = client("Straße");
+    tenant.domain_url = "street.my-domain.com".to_owned();
+    let error = tenant
+        .save(&mut db.tenancy.public().expect("public"))
+        .expect_err("no column one");
+    let Error::Migration { version, line, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((version.as_str(), *line), ("1_typo", Some(3)));
 }

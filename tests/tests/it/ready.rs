@@ -632,3 +632,31 @@ fn a_program_that_is_killed_while_it_takes_a_schema_leaves_it() {
     db.tenant("acme");
     assert!(waiting(&db).is_empty());
 }
+
+#[test]
+fn a_schema_that_someone_dropped_or_renamed_by_hand_is_nobody_s() {
+    let db = Db::new();
+    fill(&db, 2);
+    let ready = waiting(&db);
+    db.raw()
+        .batch_execute(&format!(
+            "DROP SCHEMA {} CASCADE; ALTER SCHEMA {} RENAME TO mine",
+            ready[0], ready[1]
+        ))
+        .expect("changed");
+    let before = oid(&db, "mine");
+    db.tenant("acme");
+    assert_eq!(db.tables("acme"), ["__tenant_migrations", "rooms"]);
+    assert_eq!(oid(&db, "mine"), before);
+    // One that was made anew under the name is not what was made ahead.
+    fill(&db, 1);
+    let ready = waiting(&db).remove(0);
+    db.raw()
+        .batch_execute(&format!(
+            "DROP SCHEMA {ready} CASCADE; CREATE SCHEMA {ready}"
+        ))
+        .expect("changed");
+    db.tenant("globex");
+    assert_eq!(db.tables("globex"), ["__tenant_migrations", "rooms"]);
+    assert_eq!(waiting(&db), [ready]);
+}
