@@ -469,7 +469,8 @@ impl TenantConnection {
         f(&mut *lent.conn)
     }
 
-    /// Runs `f` in a scope whose schema the open transaction has made: it is not looked for, and the path goes with the first statement.
+    /// Runs `f` in a scope whose schema the open transaction has made: it is not looked for,
+    /// and the path goes with the first statement.
     pub(crate) fn lend_new<R, E>(
         &mut self,
         scope: Scope,

@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         f: impl FnOnce(&mut TenantConnection) -> Result<()>,
     ) -> Result<()> {
         let scope = self.migration_scope(step);
-        if self.job.fresh {
+        if self.job.fresh && conn.in_transaction() {
             conn.lend_new(scope, f)
         } else {
             conn.lend(scope, f)
