@@ -85,6 +85,11 @@ impl<'a> AtOnce<'a> {
         self.steps.iter().map(|(id, _)| (*id).clone()).collect()
     }
 
+    /// What it adds to a ledger.
+    pub(super) fn new_lines(&self) -> &[Applied] {
+        &self.new
+    }
+
     /// The message for one schema.
     pub(super) fn message(&self, registry: &Registry, schema: &SchemaName) -> Message<'a> {
         let policy = &registry.policy;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::Connection as _;
+use diesel::result::Error as DieselError;
 
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ use crate::tenancy::outcome;
 use crate::{rules, sql};
 
 use super::Migrate;
+use super::at_once::AtOnce;
 use super::job::{Job, Migrated, locked};
 use super::outlook::{Outlook, Outlooks};
 use super::plan::Selection;
@@ -174,36 +176,41 @@ impl<T: TenantModel> Migrate<'_, T> {
                 }
             });
             if done.is_none() {
-                open.push((number, outlook, AtomicBool::new(false)));
+                open.push(Open {
+                    number,
+                    outlook,
+                    started: AtomicBool::new(false),
+                    hurried: AtomicBool::new(false),
+                });
             }
             results.push(Mutex::new(done.map(Ok)));
         }
         let stop = AtomicBool::new(false);
-        let hurried = AtomicBool::new(false);
         self.executor.execute(open.len(), &|number| {
-            let Some((number, outlook, started)) = open.get(number) else {
+            let Some(open) = open.get(number) else {
                 return;
             };
-            if stop.load(Ordering::Relaxed) || started.swap(true, Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || open.started.swap(true, Ordering::Relaxed) {
                 return;
             }
-            let job = &jobs[*number];
+            let job = &jobs[open.number];
             self.observer.tell(&job.schema, None);
-            let result = if known[*number] == Known::Missing {
+            let result = if known[open.number] == Known::Missing {
                 Err(Error::NoSuchSchema {
                     schema: job.schema.clone(),
                 })
             } else {
-                self.run_job(job, outlook.as_deref(), &hurried)
+                self.run_job(job, open.outlook.as_deref(), &open.hurried)
             };
             self.observer.tell(&job.schema, Some(&result));
             if result.is_err() && self.fail_fast {
                 stop.store(true, Ordering::Relaxed);
             }
-            *slot(&results[*number]) = Some(result);
+            *slot(&results[open.number]) = Some(result);
         });
-        if hurried.into_inner() {
-            self.flush()?;
+        open.retain(|open| open.hurried.load(Ordering::Relaxed));
+        for (number, result) in self.settle(&jobs, &open) {
+            *slot(&results[number]) = Some(result);
         }
         Ok(jobs
             .into_iter()
@@ -299,11 +306,74 @@ impl<T: TenantModel> Migrate<'_, T> {
         }))
     }
 
-    /// Waits until the migrations that were committed without waiting are on the disk.
-    fn flush(&self) -> Result<()> {
+    /// Waits until what was committed without waiting is on the disk, and does again what a server
+    /// that crashed meanwhile has forgotten. The results that are others now, by the job's number.
+    fn settle(&self, jobs: &[Job], hurried: &[Open<'_>]) -> Vec<(usize, Result<Migrated>)> {
+        if hurried.is_empty() {
+            return Vec::new();
+        }
+        let schemas = hurried.iter().map(|open| {
+            let job = &jobs[open.number];
+            (job.schema.clone(), job.kind.clone())
+        });
+        let kept = self.flushed(&schemas.collect::<Vec<_>>());
+        let results = hurried.iter().enumerate().filter_map(|(at, open)| {
+            let job = &jobs[open.number];
+            let result = match &kept {
+                Ok(known) if open.is_kept(&known[at]) => return None,
+                Ok(_) => {
+                    log::warn!(
+                        "schema {} is migrated again: the server lost it",
+                        job.schema
+                    );
+                    self.run_job(job, None, &open.hurried)
+                }
+                Err(error) => Err(Error::Database {
+                    doing: format!(
+                        "waiting for the migrations of schema {} to be on disk",
+                        job.schema
+                    ),
+                    source: DieselError::QueryBuilderError(crate::error::chain(error).into()),
+                }),
+            };
+            Some((open.number, result))
+        });
+        results.collect()
+    }
+
+    /// Waits until the migrations that were committed without waiting are on the disk, and then
+    /// reads what is known of these schemas.
+    fn flushed(&self, schemas: &[(SchemaName, Kind)]) -> Result<Vec<Known>> {
         let mut conn = self.tenancy.public()?;
         conn.own(sql::ledgers::flush)
-            .map_err(|error| Error::database("waiting for the migrations to be on disk", error))
+            .map_err(|error| Error::database("waiting for the migrations to be on disk", error))?;
+        conn.own(|inner| ledger::fleet(inner, self.registry(), schemas))
+    }
+}
+
+/// A job that has something to do.
+struct Open<'a> {
+    number: usize,
+    outlook: Option<Arc<Outlook<'a>>>,
+    started: AtomicBool,
+    /// It was committed without waiting for the disk.
+    hurried: AtomicBool,
+}
+
+impl Open<'_> {
+    /// Whether a schema still has what was done at once. One that is gone was dropped, or has
+    /// another name: whoever did that had it.
+    fn is_kept(&self, known: &Known) -> bool {
+        match known {
+            Known::Current | Known::Missing => true,
+            Known::Applied(applied) => self.outlook.as_ref().is_some_and(|outlook| {
+                let at_once = outlook.at_once.iter();
+                at_once
+                    .flat_map(AtOnce::new_lines)
+                    .all(|new| applied.contains(new))
+            }),
+            Known::Nothing => false,
+        }
     }
 }
 

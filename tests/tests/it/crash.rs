@@ -410,6 +410,130 @@ fn a_server_that_dies_in_the_middle_loses_nothing_that_was_said() {
     }
 }
 
+/// A server of its own that writes what was committed without waiting seconds later, with tenants
+/// whose migration waits for the lock 42 in `t05`; and that migration.
+fn slow_to_write() -> (Server, App) {
+    let server = Server::builder()
+        .durable(true)
+        .setting("wal_writer_delay", "10s")
+        .start()
+        .expect("a server");
+    let older = Tenancy::<Client>::builder(server.url())
+        .pool_size(1)
+        .app(customers())
+        .app(hotels())
+        .build()
+        .expect("a tenancy");
+    let report = older.migrate().shared().run().expect("a report");
+    report.into_result().expect("migrated");
+    let mut conn = older.public().expect("a connection");
+    for number in 0..TENANTS {
+        client(&format!("t{number:02}"))
+            .save(&mut conn)
+            .expect("saved");
+    }
+    conn.batch_execute(
+        "CREATE FUNCTION public.pause() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+         IF current_schema() = 't05' THEN PERFORM pg_advisory_xact_lock(42); END IF; END $$",
+    )
+    .expect("a function");
+    let beds = sql_app(
+        "beds",
+        AppScope::Tenant,
+        &[(
+            "2024-08-01-000000_beds",
+            "ALTER TABLE rooms ADD COLUMN beds integer; SELECT public.pause()",
+            "",
+        )],
+    );
+    (server, beds)
+}
+
+/// Waits until a session waits for the lock 42, and says which.
+fn waiter(conn: &mut PgConnection) -> String {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let waiting = strings(
+            conn,
+            "SELECT pid::text AS value FROM pg_locks WHERE locktype = 'advisory' AND NOT granted",
+        );
+        if let [pid] = waiting.as_slice() {
+            return pid.clone();
+        }
+        assert!(Instant::now() < end, "nobody came to the statement");
+    }
+}
+
+/// Which tenants have the column of [`slow_to_write`]'s migration, and which the line in the ledger.
+fn have_beds(conn: &mut PgConnection) -> [Vec<String>; 2] {
+    let column = "SELECT attrelid::regclass::text AS value FROM pg_attribute WHERE attname = 'beds' ORDER BY 1";
+    let lines: Vec<String> = (0..TENANTS)
+        .map(|number| {
+            format!(
+                "SELECT 't{number:02}.rooms' AS value FROM t{number:02}.__tenant_migrations WHERE app = 'beds'"
+            )
+        })
+        .collect();
+    [
+        strings(conn, column),
+        strings(conn, &format!("{} ORDER BY 1", lines.join(" UNION ALL "))),
+    ]
+}
+
+#[test]
+fn what_a_crashed_server_forgot_is_done_again_before_it_is_said_to_be_done() {
+    let (server, beds) = slow_to_write();
+    let tenancy = Tenancy::<Client>::builder(server.url())
+        .pool_size(1)
+        .app(customers())
+        .app(hotels())
+        .app(beds)
+        .build()
+        .expect("a tenancy");
+    let connect = || PgConnection::establish(&server.url()).expect("a connection");
+    let mut holder = connect();
+    holder
+        .batch_execute("SELECT pg_advisory_lock(42)")
+        .expect("the lock");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| tenancy.migrate().tenants().run().expect("a report"));
+        let pid = waiter(&mut holder);
+        assert_eq!(have_beds(&mut holder)[1].len(), 5); // control: others are done
+        let status = Command::new("kill").args(["-9", &pid]).status();
+        assert!(status.expect("a program").success());
+        let done = run.join().expect("no panic").into_result().expect("done");
+        assert_eq!(done.len(), TENANTS);
+    });
+    let everyone: Vec<String> = (0..TENANTS)
+        .map(|number| format!("t{number:02}.rooms"))
+        .collect();
+    assert_eq!(have_beds(&mut connect()), [everyone.clone(), everyone]);
+}
+
+#[test]
+fn a_server_that_is_gone_before_it_wrote_is_no_tenants_success() {
+    let (server, beds) = slow_to_write();
+    let tenancy = Tenancy::<Client>::builder(server.url())
+        .pool_size(1)
+        .checkout_timeout(Duration::from_millis(300))
+        .app(customers())
+        .app(hotels())
+        .app(beds)
+        .build()
+        .expect("a tenancy");
+    let mut holder = PgConnection::establish(&server.url()).expect("a connection");
+    holder
+        .batch_execute("SELECT pg_advisory_lock(42)")
+        .expect("the lock");
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| tenancy.migrate().tenants().run());
+        waiter(&mut holder);
+        drop(server);
+        let report = run.join().expect("no panic").expect("a report");
+        assert_eq!(report.failed().count(), TENANTS);
+    });
+}
+
 #[test]
 fn a_connection_that_is_lost_is_one_tenants_failure() {
     let kill = "DO $$ BEGIN IF current_schema() IN ('t03', 't07') THEN \
