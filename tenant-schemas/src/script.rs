@@ -56,6 +56,10 @@ impl fmt::Display for MigrationId {
 }
 
 /// A migration, ready to be run in any schema.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something else of the text"
+)]
 pub(crate) struct Script {
     pub(crate) id: MigrationId,
     /// Changes when the text of the migration does.
@@ -69,6 +73,8 @@ pub(crate) struct Script {
     pub(crate) changes_session: bool,
     /// Applied, it makes no table, function or type, and gives none another name.
     pub(crate) names_nothing: bool,
+    /// Both texts end where a statement may end: others can stand behind them.
+    pub(crate) is_whole: bool,
 }
 
 /// What a migration does, in one direction.
@@ -127,6 +133,8 @@ impl Script {
             checksum: checksum(&up.sql()),
             changes_session: statement::changes_session(&up.sql()),
             names_nothing: statement::names_nothing(&up.sql()),
+            is_whole: statement::is_whole(&up.sql())
+                && !matches!(&down, Some(Body::Sql(down)) if !statement::is_whole(down)),
             up: Body::Sql(up.sql()),
             down,
             ..Self::rust(app, migration, source)
@@ -151,6 +159,7 @@ impl Script {
             down: Some(Body::Rust(Arc::clone(source))),
             changes_session: false,
             names_nothing: false,
+            is_whole: true,
         }
     }
 

@@ -174,6 +174,14 @@ pub(crate) fn names_nothing(sql: &str) -> bool {
     })
 }
 
+/// Whether `sql` ends where a statement may end: what is behind it in a message is no part of a
+/// literal, a comment or a body that it began.
+pub(crate) fn is_whole(sql: &str) -> bool {
+    let mut statements = Statements::new(sql);
+    statements.by_ref().for_each(drop);
+    !statements.open
+}
+
 /// Whether `sql` has a `COPY` whose rows would come from the client.
 pub(crate) fn copies_from_client(sql: &str) -> bool {
     split(sql).into_iter().any(|statement| {
@@ -237,6 +245,8 @@ struct Statements<'a> {
     at: usize,
     /// How many words of each.
     limit: usize,
+    /// The text ended in the middle of a literal, a comment or a body.
+    open: bool,
 }
 
 /// As many words as it takes to tell `ROLLBACK WORK TO SAVEPOINT` from `ROLLBACK`.
@@ -248,6 +258,7 @@ impl<'a> Statements<'a> {
             sql,
             at: 0,
             limit: WORDS,
+            open: false,
         }
     }
 
@@ -261,7 +272,15 @@ impl<'a> Statements<'a> {
         let found = rest
             .windows(end.len())
             .position(|window| window == end.as_bytes());
+        self.open |= found.is_none();
         self.at += found.map_or(rest.len(), |at| at + end.len());
+    }
+
+    /// Moves to the end of the line.
+    fn skip_line(&mut self) {
+        let rest = self.rest();
+        let found = rest.iter().position(|byte| *byte == b'\n');
+        self.at += found.unwrap_or(rest.len());
     }
 
     /// Moves behind a block comment; they nest.
@@ -281,6 +300,7 @@ impl<'a> Statements<'a> {
                 self.at += 1;
             }
         }
+        self.open = true;
     }
 
     /// Moves behind a literal or identifier in quotes; `escapes` is for `E'..'`.
@@ -299,6 +319,7 @@ impl<'a> Statements<'a> {
                 self.at += 1;
             }
         }
+        self.open = true;
     }
 
     /// Moves behind a dollar-quoted literal, or over the dollar if it starts none.
@@ -373,7 +394,7 @@ impl<'a> Iterator for Statements<'a> {
                     self.at += 1;
                     break;
                 }
-                b'-' if self.rest().starts_with(b"--") => self.skip_past("\n"),
+                b'-' if self.rest().starts_with(b"--") => self.skip_line(),
                 b'/' if self.rest().starts_with(b"/*") => self.skip_block_comment(),
                 b'\'' => self.skip_quoted(b'\'', false),
                 b'"' => self.skip_quoted(b'"', false),
@@ -390,6 +411,7 @@ impl<'a> Iterator for Statements<'a> {
                 _ => self.at += 1,
             }
         }
+        self.open |= atomic.is_open();
         Some(words)
     }
 }
@@ -514,6 +536,29 @@ mod tests {
             ),
         ] {
             assert_eq!(changes_session(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_ends_in_the_middle_is_not_whole() {
+        for sql in [
+            "",
+            "SELECT 'it''s' -- 'one",
+            "SELECT E'it\\'s'; /* /* 'one */ */",
+            "SELECT $a$ ' $a$, \"one\"\"two\"",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END",
+        ] {
+            assert!(is_whole(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT 'it''s",
+            "SELECT E'it\\'",
+            "SELECT 1 /* /* one */",
+            "SELECT $a$ one $b$",
+            "SELECT \"one",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;",
+        ] {
+            assert!(!is_whole(sql), "{sql}");
         }
     }
 

@@ -60,7 +60,8 @@ impl<'a> AtOnce<'a> {
                 return None;
             };
             let is_plain = Effects::of(sql) == Effects::default() && !script.changes_session;
-            if step.reverted || !script.transactional || !is_plain {
+            let fits = steps.len() == 1 || script.is_whole;
+            if step.reverted || !script.transactional || !is_plain || !fits {
                 return None;
             }
             texts.push((&script.id, sql.as_str()));

@@ -409,8 +409,8 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     /// # Errors
     ///
     /// If the run could not start: no connection, no such app or version, a
-    /// schema that is no tenant's. Failures of single schemas are in the report. At
-    /// its end, if the server is gone before everything is on its disk: run again.
+    /// schema that is no tenant's. Failures of single schemas are in the report; if the
+    /// server is gone before everything is on its disk, they are those of its tenants.
     pub fn run(self) -> Result<Report<Migrated>> {
         self.check_selection()?;
         let mut outcomes = Vec::new();

@@ -241,12 +241,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether two steps fit into one message.
+    /// Whether two steps fit into one message. What one begins the other must not end.
     fn goes_with(&self, first: &Step<'_>, step: &Step<'_>) -> bool {
         let is_sql =
             |step: &Step<'_>| self.job.fake || matches!(step.body(), Ok(Body::Sql(_)) | Err(_));
         is_sql(first)
             && is_sql(step)
+            && first.script.is_whole
+            && step.script.is_whole
             && first.app.app.can_see_shared() == step.app.app.can_see_shared()
     }
 

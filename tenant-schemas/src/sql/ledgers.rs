@@ -111,7 +111,7 @@ fn give_up() -> String {
 /// disk: [`flush`] does, for all that went before.
 pub(crate) fn begin_alone(path: &SearchPath, key: i64) -> String {
     format!(
-        "BEGIN; CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; {DISCARD_PLANS}; UNLISTEN *; {path}; \
+        "BEGIN ISOLATION LEVEL READ COMMITTED; CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; {DISCARD_PLANS}; UNLISTEN *; {path}; \
          SET LOCAL synchronous_commit TO off; SELECT pg_catalog.pg_advisory_unlock_all(), \
          CASE WHEN pg_catalog.pg_try_advisory_xact_lock({key}) THEN 0 ELSE {give_up} END",
         path = set_local_path(path),
@@ -122,7 +122,7 @@ pub(crate) fn begin_alone(path: &SearchPath, key: i64) -> String {
 /// Fails if a ledger does not consist of these lines, in this order.
 ///
 /// It is a statement of its own behind the one that takes the lock: it sees what
-/// was committed until then.
+/// was committed until then, whatever the database's isolation level is.
 pub(crate) fn expect_ledger(schema: &SchemaName, lines: &[String], without_diesel: bool) -> String {
     let without_diesel = if without_diesel {
         let table = literal(&within(schema, DIESEL_LEDGER));

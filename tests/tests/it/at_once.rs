@@ -374,3 +374,72 @@ fn a_run_retires_connections_as_other_work_does() {
     assert!(served.iter().all(|served| *served <= 3 + 1), "{served:?}");
     assert!(served.iter().any(|served| *served > 1), "{served:?}");
 }
+
+#[test]
+fn migrations_that_only_make_sense_together_fail_as_they_do_one_by_one() {
+    for (first, second) in [
+        (
+            "COMMENT ON TABLE rooms IS 'one",
+            "two'; ALTER TABLE rooms ADD COLUMN beds integer",
+        ),
+        (
+            "ALTER TABLE rooms ADD COLUMN floor integer /* one",
+            "two */; ALTER TABLE rooms ADD COLUMN beds integer",
+        ),
+        (
+            "COMMENT ON TABLE rooms IS $a$one",
+            "two$a$; ALTER TABLE rooms ADD COLUMN beds integer",
+        ),
+        ("ALTER TABLE rooms ADD COLUMN \"one", "two\" integer"),
+    ] {
+        // As one message, and step by step, which is what a listener takes.
+        for listens in [false, true] {
+            let db = Db::new();
+            db.tenants(["t1"]);
+            let app = sql_app(
+                "halves",
+                AppScope::Tenant,
+                &[("1_first", first, ""), ("2_second", second, "")],
+            );
+            let tenancy = db.again(|builder| {
+                let builder = builder.app(customers()).app(hotels()).app(app);
+                if listens {
+                    builder.listener(|_| Ok(()))
+                } else {
+                    builder
+                }
+            });
+            let report = tenancy.migrate().tenants().atomic(true).run();
+            let report = report.expect("a report");
+            let failed: Vec<_> = report.failed().collect();
+            assert!(
+                matches!(failed.as_slice(), [(_, Error::Migration { version, .. })] if version == "1_first"),
+                "{first}: {failed:?}"
+            );
+            assert_eq!(columns(&db, "t1"), ["id", "name"], "{first}");
+            assert_eq!(ledger_and_state(&db, "t1")[0].len(), 1, "{first}");
+        }
+    }
+}
+
+#[test]
+fn a_database_whose_transactions_are_serializable_is_migrated_by_several_jobs() {
+    let db = Db::new();
+    let schemas: [String; 40] = std::array::from_fn(|number| format!("t{number}"));
+    db.tenants(schemas.each_ref().map(String::as_str));
+    db.raw()
+        .batch_execute(
+            "DO $$ BEGIN EXECUTE pg_catalog.format('ALTER DATABASE %I \
+             SET default_transaction_isolation TO serializable', current_database()); END $$",
+        )
+        .expect("set");
+    let tenancy = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(beds())
+            .pool_size(8)
+    });
+    let run = tenancy.migrate().tenants().jobs(8).run().expect("a report");
+    assert_eq!(counts(run), [1; 40]);
+}
