@@ -17,6 +17,9 @@ use crate::server::{Bench, Database};
 use crate::traffic::{Clients, Request, Traffic};
 use crate::workload::{self, Tenant};
 
+/// How many tenants a connection serves before it is closed: the library's default.
+const BOUND: usize = 200;
+
 /// What is done with a connection.
 pub(super) trait Work: Copy + Sync {
     fn on<C>(self, conn: &mut C, request: Request) -> QueryResult<()>
@@ -79,11 +82,16 @@ fn cases<'a>(
         })
     });
     let mut cases = vec![floor, set];
-    for (name, set_calls) in [
-        ("EveryCheckout", SetCalls::EveryCheckout),
-        ("WhenChanged", SetCalls::WhenChanged),
-    ] {
-        let site = Site::of(database, connections, set_calls)?;
+    let mut sites = vec![
+        ("EveryCheckout", SetCalls::EveryCheckout, BOUND),
+        ("WhenChanged", SetCalls::WhenChanged, BOUND),
+    ];
+    if tenants.len() > BOUND {
+        let name = "WhenChanged, room for all";
+        sites.push((name, SetCalls::WhenChanged, tenants.len()));
+    }
+    for (name, set_calls, bound) in sites {
+        let site = Site::of(database, connections, set_calls, bound)?;
         let mut their = clients.clone();
         cases.push(Case::new(name, move |requests| {
             their.send(requests, |request| {
@@ -112,12 +120,18 @@ struct Site {
 
 impl Site {
     /// One whose directory knows all tenants already.
-    fn of(database: &Database, connections: u32, set_calls: SetCalls) -> Result<Self> {
+    fn of(
+        database: &Database,
+        connections: u32,
+        set_calls: SetCalls,
+        bound: usize,
+    ) -> Result<Self> {
         let tenancy = workload::tenancy(&database.url)
             .pool_size(connections)
             // As in a pool of r2d2: all of them, not as many as are needed at once.
             .min_idle(connections)
             .set_calls(set_calls)
+            .max_tenants_per_connection(bound)
             .build()?;
         let directory = Directory::builder(&tenancy)
             .listen_on(apart(&database.url))

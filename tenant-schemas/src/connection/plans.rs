@@ -17,8 +17,9 @@ use diesel::result::QueryResult;
 use crate::path::SearchPath;
 use crate::sql;
 
-/// Of how many paths a connection keeps statements. A loop over a fleet, on one
-/// connection, would fill the server's memory: each statement takes some 10 KB there.
+/// Of how many paths a connection keeps statements, if it may not serve more tenants than that.
+/// A loop over a fleet, on one connection, would fill the server's memory: each statement takes
+/// some 10 KB there.
 const MAX_PATHS: usize = 256;
 
 /// What a connection has prepared, path by path.
@@ -39,9 +40,11 @@ struct Kept {
 }
 
 impl Plans {
-    /// Whether statements have to be deallocated before the path becomes `to`.
-    pub(super) fn have_to_go(&self, to: &Arc<SearchPath>) -> bool {
-        self.mixed || self.paths.len() >= MAX_PATHS && !self.paths.contains_key(to)
+    /// Whether statements have to be deallocated before the path becomes `to`, on a connection
+    /// that may serve so many tenants.
+    pub(super) fn have_to_go(&self, to: &Arc<SearchPath>, tenants: usize) -> bool {
+        let most = tenants.max(MAX_PATHS);
+        self.mixed || self.paths.len() >= most && !self.paths.contains_key(to)
     }
 
     /// What was prepared can't be told apart, or relied on, any more.

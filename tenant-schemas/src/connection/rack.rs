@@ -21,7 +21,7 @@ use super::belief::is_path;
 /// After how many checkouts for each session that waits the credit of all is halved.
 const AGE: usize = 16;
 
-/// Of so many sessions one is not spared.
+/// Of so many sessions one, and one more, is not spared.
 const SPARED: usize = 4;
 
 /// The session with the server; none in the shell of one that waits in the rack.
@@ -98,7 +98,7 @@ impl Sessions {
             let known = session.served.contains(schema);
             let spared = session.credit > low;
             let full = session.served.len() >= most;
-            let learns = if known { 0 } else { session.served.len() };
+            let learns = if known { 0 } else { session.served.len() + 1 };
             (
                 spared && !known,
                 full && !known,

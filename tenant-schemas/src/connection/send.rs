@@ -197,7 +197,7 @@ impl TenantConnection {
         } else {
             sql::set_path(path)
         };
-        let clears = aged || turns && self.plans.have_to_go(path);
+        let clears = aged || turns && self.plans.have_to_go(path, self.policy.max_tenants);
         if clears {
             message.push_str("; ");
             message.push_str(sql::DEALLOCATE);
