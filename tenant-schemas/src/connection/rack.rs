@@ -87,7 +87,7 @@ impl Sessions {
 
     /// The session that a tenant gets whose own is not there.
     ///
-    /// One that has served it is some ten times as fast as one that has not: its statements are
+    /// One that has served it is several times as fast as one that has not: its statements are
     /// planned, its catalog is read. But most are left to the tenants that come back most often, and
     /// the others learn, as long as they may: that costs once.
     fn replaceable(&self, schema: &SchemaName, most: usize) -> Option<usize> {

@@ -27,8 +27,9 @@ use super::rack::Rack;
 /// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 |
 ///
 /// On each connection a statement is prepared once for each tenant, which is one
-/// round trip for its first use there; the path too, for a tenant that comes back. A session whose settings someone changed is
-/// reset before it serves another tenant: one more.
+/// round trip for its first use there; the path too, for a tenant that comes back.
+/// A session whose settings someone changed is reset before it serves another tenant:
+/// one more.
 ///
 /// # Examples
 ///

@@ -108,11 +108,12 @@ impl TenantConnection {
 
     /// Sends the path to a session that has it, and had at the last checkout; says whether it did.
     ///
-    /// Prepared it takes the server about as long as the ping of a pool; as text, twice as long.
+    /// Prepared, it need not be read and planned each time; without Diesel's cache it would be.
     fn stay(&mut self, scope: &Scope) -> Result<bool> {
         let path = &scope.path;
         let changes = self.path_message(path, false);
-        if self.beliefs.depth() > 0 || changes.turns || changes.clears {
+        let uncached = matches!(self.cache_size, CacheSize::Disabled);
+        if self.beliefs.depth() > 0 || changes.turns || changes.clears || uncached {
             return Ok(false);
         }
         let Some(stay) = self.plans.stay(path) else {
