@@ -18,7 +18,23 @@ pub(crate) fn enforce(conn: &mut TenantConnection, registry: &Registry) -> Resul
         unique(conn, registry, table, column, only)?;
     }
     schema_names(conn, registry)?;
-    announcements(conn, registry)
+    announcements(conn, registry)?;
+    carrier(conn, registry)
+}
+
+/// Makes the type with which a statement can bring its path along.
+fn carrier(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
+    let public = registry.public();
+    conn.own(|inner| {
+        if sql::carrier::has_carrier(inner, public)? {
+            return Ok(());
+        }
+        sql::carrier::create_carrier(inner, public)?;
+        // Connections that missed it look again.
+        registry.policy.bump_generation();
+        Ok(())
+    })
+    .map_err(|error| Error::database("making the type of paths", error))
 }
 
 /// Has the database tell every process when a tenant or a domain changes, so that none

@@ -23,6 +23,7 @@ use crate::script::MigrationId;
 
 #[cfg(feature = "apalis")]
 pub(crate) mod apalis;
+pub(crate) mod carrier;
 pub(crate) mod changes;
 pub(crate) mod doctor;
 #[cfg(feature = "jobs")]

@@ -28,6 +28,8 @@ pub(crate) struct Effects {
     pub(crate) prepares: bool,
     /// Settings or the role of the session may be others afterwards.
     pub(crate) changes_settings: bool,
+    /// A cursor may be left open afterwards that outlives its transaction.
+    pub(crate) leaves_open: bool,
     /// The strongest transaction control among the statements.
     pub(crate) control: Option<Control>,
 }
@@ -36,7 +38,11 @@ impl Effects {
     /// Reads `sql`. Literals and bodies count as well, since they may be run: `DO`, `EXECUTE`.
     pub(crate) fn of(sql: &str) -> Self {
         let mut effects = Self::by_any_word(sql.as_bytes());
-        for words in Statements::new(sql) {
+        let mut rows = false;
+        for words in Statements::new(sql).filter(|words| !words.is_empty()) {
+            effects.leaves_open |= rows;
+            rows = is_any(words[0], &["select", "insert", "update", "delete"]);
+            effects.leaves_open |= !rows;
             effects.control = effects.control.max(control(&words));
             match *words.as_slice() {
                 // What they run stands elsewhere: in a procedure, in an earlier statement.
@@ -53,7 +59,17 @@ impl Effects {
             }
         }
         effects.changes_settings |= effects.moves_path;
+        effects.leaves_open |= !calls_known(sql);
         effects
+    }
+
+    /// Whether the session is the same afterwards, but for what may be left open.
+    pub(crate) fn keep_session(self) -> bool {
+        let closed = Self {
+            leaves_open: false,
+            ..self
+        };
+        closed == Self::default()
     }
 
     /// What running both may do.
@@ -63,6 +79,7 @@ impl Effects {
             drops_prepared: self.drops_prepared || other.drops_prepared,
             prepares: self.prepares || other.prepares,
             changes_settings: self.changes_settings || other.changes_settings,
+            leaves_open: self.leaves_open || other.leaves_open,
             control: self.control.max(other.control),
         }
     }
@@ -99,6 +116,90 @@ impl Effects {
         }
         effects
     }
+}
+
+/// Words that have an opening parenthesis behind them and call nothing, or what can leave nothing.
+const HARMLESS: [&str; 46] = [
+    "select",
+    "from",
+    "where",
+    "and",
+    "or",
+    "not",
+    "in",
+    "any",
+    "all",
+    "some",
+    "exists",
+    "as",
+    "on",
+    "using",
+    "values",
+    "set",
+    "join",
+    "over",
+    "filter",
+    "by",
+    "case",
+    "when",
+    "then",
+    "else",
+    "distinct",
+    "union",
+    "except",
+    "intersect",
+    "having",
+    "conflict",
+    "returning",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "lower",
+    "upper",
+    "length",
+    "now",
+    "cast",
+    "array_agg",
+];
+
+/// Whether no function is called by name, but for some of PostgreSQL's own. Literals count too. What
+/// views, triggers and defaults call is not looked at.
+fn calls_known(sql: &str) -> bool {
+    // A comment could stand between a name and its parenthesis; our own mark is the end.
+    let (sql, behind) = sql.split_once("/*").unwrap_or((sql, ""));
+    if behind.contains('(') || sql.contains("--") {
+        return false;
+    }
+    let bytes = sql.as_bytes();
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80;
+    bytes.iter().enumerate().all(|(at, byte)| {
+        if *byte != b'(' {
+            return true;
+        }
+        let before = sql[..at].trim_ascii_end();
+        let spaced = before.len() < at;
+        let start = before.as_bytes().iter().rposition(|byte| !is_word(byte));
+        let start = start.map_or(0, |start| start + 1);
+        let word = &before[start..];
+        match before.as_bytes().last() {
+            // The columns behind the name of a table: `INSERT INTO "rooms" (`.
+            Some(b'"') => spaced && is_into(before),
+            _ if word.is_empty() => true,
+            _ => !before[..start].ends_with('.') && is_any(word, &HARMLESS),
+        }
+    })
+}
+
+/// Whether what ends in a name in quotes is the beginning of an `INSERT`.
+fn is_into(before: &str) -> bool {
+    let words: Vec<&str> = before.split_ascii_whitespace().collect();
+    matches!(*words.as_slice(), [first, second, _] if is(first, "insert") && is(second, "into"))
 }
 
 /// The strongest transaction control among the statements of `sql`.
@@ -476,6 +577,48 @@ mod tests {
     }
 
     #[test]
+    fn statements_that_may_leave_a_cursor_open() {
+        for sql in [
+            "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+            "SELECT 1; DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+            "SELECT 1; SELECT 2",
+            "SELECT open_report()",
+            "SELECT open_report ()",
+            "SELECT open_report/**/()",
+            "SELECT open_report -- in\n ()",
+            "SELECT \"open_report\"()",
+            "SELECT \"open_report\" ()",
+            "SELECT public.count(1)",
+            "SELECT \"public\".count(1)",
+            "SELECT a FROM report(1)",
+            "INSERT INTO \"t\" (\"a\") SELECT \"open_report\" ()",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "DO $$ BEGIN END $$",
+            "COPY rooms TO STDOUT",
+            "CREATE TABLE rooms (id int)",
+            "SELECT U&\"f\"(1)",
+            "SELECT größe(1)",
+        ] {
+            assert!(Effects::of(sql).leaves_open, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_leave_nothing_open() {
+        for sql in [
+            "SELECT \"rooms\".\"id\" FROM \"rooms\" WHERE ((\"rooms\".\"id\" = $1) AND (\"rooms\".\"n\" IN ($2, $3))) LIMIT $4",
+            "SELECT COUNT(*) FROM \"rooms\" /*3*/",
+            "SELECT COUNT(*) FROM \"rooms\" /*3 $1*/",
+            "SELECT EXISTS (SELECT \"rooms\".\"id\" FROM \"rooms\" WHERE (\"rooms\".\"id\" = ANY($1)))",
+            "INSERT INTO \"rooms\" (\"id\", \"name\") VALUES ($1, DEFAULT), ($2, $3) ON CONFLICT (\"id\") DO UPDATE SET \"name\" = $4 RETURNING \"rooms\".\"id\"",
+            "UPDATE \"rooms\" SET \"n\" = (\"rooms\".\"n\" + $1) WHERE (\"rooms\".\"id\" = $2);",
+            "DELETE  FROM \"rooms\" WHERE (lower(\"rooms\".\"name\") = $1)",
+        ] {
+            assert!(!Effects::of(sql).leaves_open, "{sql}");
+        }
+    }
+
+    #[test]
     fn statements_that_leave_the_path_alone() {
         for sql in [
             "SELECT \"rooms\".\"id\" FROM \"rooms\"",
@@ -488,7 +631,7 @@ mod tests {
             "SET LOCAL statement_timeout = 1",
             "SET CONSTRAINTS ALL DEFERRED",
         ] {
-            assert_eq!(Effects::of(sql), Effects::default(), "{sql}");
+            assert!(Effects::of(sql).keep_session(), "{sql}");
         }
     }
 

@@ -85,10 +85,13 @@ fn cases<'a>(
     let mut sites = vec![
         ("EveryCheckout", SetCalls::EveryCheckout, BOUND),
         ("WhenChanged", SetCalls::WhenChanged, BOUND),
+        ("FirstStatement", SetCalls::FirstStatement, BOUND),
     ];
     if tenants.len() > BOUND {
         let name = "WhenChanged, room for all";
         sites.push((name, SetCalls::WhenChanged, tenants.len()));
+        let name = "FirstStatement, room for all";
+        sites.push((name, SetCalls::FirstStatement, tenants.len()));
     }
     for (name, set_calls, bound) in sites {
         let site = Site::of(database, connections, set_calls, bound)?;

@@ -2,12 +2,12 @@
 
 use diesel::associations::HasTable;
 use diesel::connection::{
-    AnsiTransactionManager, CacheSize, Connection, ConnectionSealed, Instrumentation,
-    LoadConnection, SimpleConnection, TransactionManager as _,
+    AnsiTransactionManager, CacheSize, Connection, ConnectionSealed, DefaultLoadingMode,
+    Instrumentation, LoadConnection, SimpleConnection, TransactionManager as _,
 };
 use diesel::expression::{MixedAggregates, QueryMetadata, ValidGrouping, is_aggregate};
 use diesel::migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection};
-use diesel::pg::{GetPgMetadataCache, Pg, PgConnection, PgMetadataCache};
+use diesel::pg::{GetPgMetadataCache, Pg, PgConnection, PgMetadataCache, PgRowByRowLoadingMode};
 use diesel::prelude::*;
 use diesel::query_builder::{AsChangeset, IntoUpdateTarget, Query, QueryFragment, QueryId};
 use diesel::query_dsl::UpdateAndFetchResults;
@@ -39,9 +39,24 @@ impl Connection for TenantConnection {
     where
         T: QueryFragment<Pg> + QueryId,
     {
-        self.ensure()?;
-        let marked = self.plans.marked(source);
-        self.inner.execute_returning_count(&marked)
+        let Some(cargo) = self.cargo(source)? else {
+            self.ensure()?;
+            let marked = self.plans.marked(source);
+            return self.inner.execute_returning_count(&marked);
+        };
+        let count = self.inner.execute_returning_count(&cargo.with(source));
+        match count {
+            Ok(count) => {
+                cargo.landed(
+                    &mut self.carrying,
+                    &mut self.beliefs,
+                    &mut self.resident,
+                    &mut self.plans,
+                );
+                Ok(count)
+            }
+            Err(error) => Err(cargo.refused(error)),
+        }
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
@@ -73,12 +88,45 @@ impl Connection for TenantConnection {
     }
 }
 
-impl<B> LoadConnection<B> for TenantConnection
-where
-    PgConnection: LoadConnection<B, Backend = Pg>,
-{
-    type Cursor<'conn, 'query> = <PgConnection as LoadConnection<B>>::Cursor<'conn, 'query>;
-    type Row<'conn, 'query> = <PgConnection as LoadConnection<B>>::Row<'conn, 'query>;
+impl LoadConnection for TenantConnection {
+    type Cursor<'conn, 'query> = <PgConnection as LoadConnection>::Cursor<'conn, 'query>;
+    type Row<'conn, 'query> = <PgConnection as LoadConnection>::Row<'conn, 'query>;
+
+    fn load<'conn, 'query, T>(
+        &'conn mut self,
+        source: T,
+    ) -> QueryResult<Self::Cursor<'conn, 'query>>
+    where
+        T: Query + QueryFragment<Pg> + QueryId + 'query,
+        Pg: QueryMetadata<T::SqlType>,
+    {
+        let Some(cargo) = self.cargo(&source)? else {
+            self.ensure()?;
+            let marked = self.plans.marked(source);
+            return LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, marked);
+        };
+        let laden = cargo.with(source);
+        match LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, laden) {
+            Ok(rows) => {
+                cargo.landed(
+                    &mut self.carrying,
+                    &mut self.beliefs,
+                    &mut self.resident,
+                    &mut self.plans,
+                );
+                Ok(rows)
+            }
+            Err(error) => Err(cargo.refused(error)),
+        }
+    }
+}
+
+/// Row by row, a statement is not over when its first row is there: it takes no path along.
+impl LoadConnection<PgRowByRowLoadingMode> for TenantConnection {
+    type Cursor<'conn, 'query> =
+        <PgConnection as LoadConnection<PgRowByRowLoadingMode>>::Cursor<'conn, 'query>;
+    type Row<'conn, 'query> =
+        <PgConnection as LoadConnection<PgRowByRowLoadingMode>>::Row<'conn, 'query>;
 
     fn load<'conn, 'query, T>(
         &'conn mut self,
@@ -90,13 +138,17 @@ where
     {
         self.ensure()?;
         let marked = self.plans.marked(source);
-        <PgConnection as LoadConnection<B>>::load(&mut self.inner, marked)
+        LoadConnection::<PgRowByRowLoadingMode>::load(&mut *self.inner, marked)
     }
 }
 
 impl GetPgMetadataCache for TenantConnection {
     fn get_metadata_cache(&mut self) -> &mut PgMetadataCache {
         self.unpark();
+        if self.carrying.due {
+            // If the schema is not there, the statement will say so.
+            let _ = self.ensure();
+        }
         self.inner.get_metadata_cache()
     }
 }

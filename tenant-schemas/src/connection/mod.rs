@@ -5,6 +5,7 @@
 
 mod alone;
 mod belief;
+mod carry;
 mod copy;
 mod diesel_impl;
 mod plans;
@@ -36,6 +37,7 @@ use crate::sql;
 use crate::statement::Effects;
 
 use self::belief::{Belief, Beliefs, is_path};
+use self::carry::Carrying;
 use self::plans::Plans;
 use self::rack::Session;
 use self::send::Arrival;
@@ -181,6 +183,7 @@ pub struct TenantConnection {
     born: Instant,
     /// How often its tenant was there to stay, lately.
     credit: u64,
+    carrying: Carrying,
     after_commit: Vec<(usize, AfterCommit)>,
 }
 
@@ -209,6 +212,7 @@ impl TenantConnection {
             broken: false,
             born: Instant::now(),
             credit: 0,
+            carrying: Carrying::default(),
             after_commit: Vec::new(),
         }
     }
@@ -460,6 +464,9 @@ impl TenantConnection {
         let outer = self.scope.clone();
         if outer.as_ref().is_none_or(|outer| outer.path != scope.path) {
             self.observe();
+            if let Some(outer) = outer.as_ref().filter(|_| self.carrying.due) {
+                self.settle(outer)?;
+            }
             self.resident = None;
             self.arrive(&scope, Arrival::Lent)?;
             self.serve(scope.schema());
@@ -492,11 +499,17 @@ impl TenantConnection {
         while self.in_test_transaction() && self.beliefs.depth() > 1 {
             self.rollback()?;
         }
-        self.turn_to(scope)
+        let first = self.policy.set_calls == SetCalls::FirstStatement;
+        self.turn(scope, first)
     }
 
-    /// Turns to `scope` and sends its path, at a checkout or between transactions.
-    pub(crate) fn turn_to(&mut self, mut scope: Scope) -> Result<()> {
+    /// Turns to `scope` and sends its path, between transactions.
+    pub(crate) fn turn_to(&mut self, scope: Scope) -> Result<()> {
+        self.turn(scope, false)
+    }
+
+    /// Turns to `scope`; `later` if its path may go with the first statement.
+    fn turn(&mut self, mut scope: Scope, later: bool) -> Result<()> {
         self.observe();
         let depth = self.beliefs.depth();
         if depth > 1 || depth == 1 && !self.in_test_transaction() {
@@ -505,15 +518,17 @@ impl TenantConnection {
             });
         }
         self.scope = None;
+        self.carrying.due = false;
         // Diesel does not notice each death: ask the server after a failure.
         let failed = self.notes.take_failed();
         let stays = !failed
             && self.policy.set_calls == SetCalls::WhenChanged
             && self.is_known(&scope.path)
             && is_path(&self.resident, &scope.path);
-        if stays {
+        self.carrying.due = later && !failed && depth == 0;
+        if stays || self.carrying.due {
             self.refuse_moved(&scope)?;
-            if let Some(path) = &self.cached {
+            if let Some(path) = self.cached.as_ref().filter(|path| **path == scope.path) {
                 scope.path = Arc::clone(path);
             }
         } else {
@@ -533,6 +548,9 @@ impl TenantConnection {
     /// Makes sure that the server has the path of the scope, whatever happened since.
     fn ensure(&mut self) -> QueryResult<()> {
         self.observe();
+        if std::mem::take(&mut self.carrying.unheard) {
+            self.forget_notifications();
+        }
         let Some(scope) = &self.scope else {
             return Err(Error::NoScope.into());
         };
@@ -540,6 +558,9 @@ impl TenantConnection {
             return Ok(());
         }
         let scope = scope.clone();
+        if self.carrying.due {
+            return Ok(self.settle(&scope)?);
+        }
         self.look_again(&scope)?;
         if !self.is_known(&scope.path) {
             self.send_path(&scope, None)?;
@@ -591,6 +612,7 @@ impl TenantConnection {
     /// Whether nothing has to be sent before a statement in the scope of `path`.
     fn is_known(&self, path: &Arc<SearchPath>) -> bool {
         self.policy.set_calls != SetCalls::EveryStatement
+            && !self.carrying.due
             && !self.notes.raw_transaction()
             && self.beliefs.hold(path)
             && is_path(&self.cached, path)
@@ -688,6 +710,7 @@ impl TenantConnection {
     /// Gives up the tenant; the pool calls it when the connection comes back.
     fn leave(&mut self) {
         self.scope = None;
+        self.carrying.due = false;
         self.after_commit.clear();
         if std::mem::take(&mut self.instrumented) {
             self.watch();

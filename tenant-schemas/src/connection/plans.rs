@@ -6,7 +6,8 @@
 //! has statements of its own, told apart by a comment at their end, and a
 //! connection that comes back to a tenant finds them planned.
 
-use std::collections::HashMap;
+use std::any::TypeId;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ struct Kept {
     mark: Arc<str>,
     /// What a checkout sends that finds the path in use, if one did before.
     stay: Option<Arc<str>>,
+    /// The statements that are prepared with the path as a parameter.
+    carriers: HashSet<TypeId>,
     /// The types that Diesel looked up under this path, while another is in use.
     types: Option<PgMetadataCache>,
 }
@@ -73,6 +76,7 @@ impl Plans {
         let kept = self.paths.entry(Arc::clone(to)).or_insert_with(|| Kept {
             mark: format!(" /*{number}*/").into(),
             stay: None,
+            carriers: HashSet::new(),
             types: None,
         });
         if let Some(kept) = kept.types.take() {
@@ -90,6 +94,24 @@ impl Plans {
             kept.stay = Some(format!("{}{}", sql::stay(path), kept.mark).into());
         }
         stay
+    }
+
+    /// Whether a statement is prepared for `path` that brings it along.
+    pub(super) fn carries(&self, path: &Arc<SearchPath>, statement: TypeId) -> bool {
+        let kept = self.paths.get(path);
+        kept.is_some_and(|kept| kept.carriers.contains(&statement))
+    }
+
+    /// A statement is prepared for `path` that brings it along.
+    pub(super) fn carried(&mut self, path: &Arc<SearchPath>, statement: TypeId) {
+        if let Some(kept) = self.paths.get_mut(path) {
+            kept.carriers.insert(statement);
+        }
+    }
+
+    /// What tells the statements of the path in use from those of others.
+    pub(super) fn mark(&self) -> Arc<str> {
+        Arc::clone(&self.mark)
     }
 
     /// The statement, as it is prepared for the path in use.

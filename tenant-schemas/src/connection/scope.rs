@@ -87,6 +87,19 @@ pub enum SetCalls {
     /// body of a function, a schema that another process dropped, a connection
     /// that died while it was idle (its first statement fails).
     WhenChanged,
+    /// At every checkout, but with its first statement instead of ahead of it: no round trip at all, where a
+    /// pool without tenancy has its ping.
+    ///
+    /// A statement of Diesel's query builder that the connection has prepared for the tenant takes
+    /// the path along as a parameter; before all others, and before a transaction, the path is sent as it
+    /// is with [`EveryCheckout`](Self::EveryCheckout). What the last checkout left is removed at the same time, also if it
+    /// was of the same tenant.
+    ///
+    /// What that gives up: a checkout asks nobody, so it is the first statement that fails if the
+    /// tenant has no schema, or if the connection died while it was idle. A cursor `WITH HOLD`
+    /// that is opened where no text shows it, in the body of a trigger or of a function that a
+    /// view calls, stays.
+    FirstStatement,
 }
 
 /// What a program does to each new connection.

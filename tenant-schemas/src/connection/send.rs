@@ -15,6 +15,7 @@ use crate::sql::{self, Prepared};
 
 use super::TenantConnection;
 use super::belief::is_path;
+use super::carry::Carrier;
 use super::scope::Scope;
 
 /// What leaves a scope, besides the path: a nested scope keeps more than a checkout does.
@@ -48,6 +49,14 @@ impl TenantConnection {
             Ok(false) => Err(Error::NoSuchSchema { schema }),
             Err(error) => Err(Error::database("looking for the schema", error)),
         }
+    }
+
+    /// Sends what a checkout left to its first statement.
+    pub(super) fn settle(&mut self, scope: &Scope) -> Result<()> {
+        self.resident = None;
+        self.arrive(scope, Arrival::Checkout)?;
+        self.carrying.due = false;
+        Ok(())
     }
 
     /// Refuses a scope whose name was taken away from its tenant since it was made:
@@ -101,6 +110,7 @@ impl TenantConnection {
         self.path_sent(&scope.path, &changes);
         if washes {
             self.resident = Some(Arc::clone(&scope.path));
+            self.notes.were_closed();
             self.forget_notifications();
         }
         Ok(())
@@ -180,7 +190,7 @@ impl TenantConnection {
     }
 
     /// Drops the messages of channels that the last tenant listened to.
-    fn forget_notifications(&mut self) {
+    pub(super) fn forget_notifications(&mut self) {
         for notification in self.inner.notifications_iter() {
             if notification.is_err() {
                 break;
@@ -240,6 +250,8 @@ impl TenantConnection {
                 .set_prepared_statement_cache_size(self.cache_size);
             self.plans.clear();
             self.cached = None;
+            // A migration may have made it.
+            self.carrying.carrier = Carrier::Unasked;
         }
         if changes.turns {
             let types = self.inner.get_metadata_cache();

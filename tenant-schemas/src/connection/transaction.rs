@@ -58,6 +58,9 @@ impl TenantConnection {
         let Some(scope) = self.scope.clone() else {
             return Err(Error::NoScope.into());
         };
+        if self.carrying.due {
+            self.settle(&scope)?;
+        }
         if self.beliefs.depth() == 0 {
             self.look_again(&scope)?;
         }

@@ -27,6 +27,10 @@ pub(super) struct Notes {
     prepared: AtomicBool,
     /// Some statement may have changed settings or the role of the session.
     settings: AtomicBool,
+    /// A statement began and was not heard of since.
+    running: AtomicBool,
+    /// Some statement may have left a cursor open.
+    left_open: AtomicBool,
     /// Some statement failed, and the connection with it perhaps.
     failed: AtomicBool,
     /// Some statement of the user's own may have begun or ended a transaction.
@@ -53,9 +57,9 @@ impl Notes {
         take(&self.prepared)
     }
 
-    /// Whether a statement failed since the last call.
+    /// Whether a statement failed since the last call, or did not come to its end.
     pub(super) fn take_failed(&self) -> bool {
-        take(&self.failed)
+        take(&self.failed) | take(&self.running)
     }
 
     /// Whether settings of the session may be others than at its beginning.
@@ -68,6 +72,16 @@ impl Notes {
         self.settings.store(false, Relaxed);
     }
 
+    /// Whether a cursor may be open.
+    pub(super) fn left_open(&self) -> bool {
+        self.left_open.load(Relaxed)
+    }
+
+    /// All cursors were closed.
+    pub(super) fn were_closed(&self) {
+        self.left_open.store(false, Relaxed);
+    }
+
     /// Whether a transaction may be open that Diesel does not know of.
     pub(super) fn raw_transaction(&self) -> bool {
         self.raw_transaction.load(Relaxed)
@@ -78,6 +92,7 @@ impl Notes {
         self.moved.store(true, Relaxed);
         self.unprepared.store(true, Relaxed);
         self.settings.store(true, Relaxed);
+        self.left_open.store(true, Relaxed);
         self.raw_transaction.store(true, Relaxed);
     }
 
@@ -125,6 +140,9 @@ impl Notes {
         }
         if effects.changes_settings {
             self.settings.store(true, Relaxed);
+        }
+        if effects.leaves_open {
+            self.left_open.store(true, Relaxed);
         }
         match effects.control {
             Some(Control::Transaction) if !announced => self.distrust(),
@@ -178,13 +196,17 @@ pub(super) fn user_of(instrumentation: &mut dyn Instrumentation) -> &mut dyn Ins
 impl Instrumentation for Watch {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match &event {
-            InstrumentationEvent::StartQuery { query, .. } => self.notes.read(*query),
-            InstrumentationEvent::FinishQuery {
-                error: Some(error), ..
-            } => {
-                self.notes.failed.store(true, Relaxed);
-                if may_be_outdated(error) {
-                    self.notes.unprepared.store(true, Relaxed);
+            InstrumentationEvent::StartQuery { query, .. } => {
+                self.notes.running.store(true, Relaxed);
+                self.notes.read(*query);
+            }
+            InstrumentationEvent::FinishQuery { error, .. } => {
+                self.notes.running.store(false, Relaxed);
+                if let Some(error) = error {
+                    self.notes.failed.store(true, Relaxed);
+                    if may_be_outdated(error) {
+                        self.notes.unprepared.store(true, Relaxed);
+                    }
                 }
             }
             InstrumentationEvent::BeginTransaction { .. }

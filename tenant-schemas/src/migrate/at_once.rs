@@ -59,7 +59,7 @@ impl<'a> AtOnce<'a> {
             let Body::Sql(sql) = &script.up else {
                 return None;
             };
-            let is_plain = Effects::of(sql) == Effects::default() && !script.changes_session;
+            let is_plain = Effects::of(sql).keep_session() && !script.changes_session;
             let fits = steps.len() == 1 || script.is_whole;
             if step.reverted || !script.transactional || !is_plain || !fits {
                 return None;

@@ -47,10 +47,11 @@ impl Hotels {
     }
 }
 
-pub(crate) const MODES: [SetCalls; 3] = [
+pub(crate) const MODES: [SetCalls; 4] = [
     SetCalls::EveryCheckout,
     SetCalls::WhenChanged,
     SetCalls::EveryStatement,
+    SetCalls::FirstStatement,
 ];
 
 #[test]

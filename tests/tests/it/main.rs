@@ -16,6 +16,7 @@
 //! `doctor` · what is wrong with a fleet is found, and the advice helps
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `dump` · a tenant as a file, and back
+//! `first_statement` · the path on its way with the first statement of a checkout
 //! `fleet` · what a check costs, what `verify` sees, who is told, and who walks the fleet
 //! `generation` · connections look again once a change is committed
 //! `isolation` · whose rows a query sees, after transactions and scopes that failed too
@@ -64,6 +65,7 @@ mod directory;
 mod doctor;
 mod domains;
 mod dump;
+mod first_statement;
 mod fleet;
 mod generation;
 mod isolation;

@@ -76,7 +76,7 @@ fn given(variable: &str) -> Option<u64> {
 struct World {
     db: Db,
     tenants: Vec<Client>,
-    tenancies: [Tenancy<Client>; 3],
+    tenancies: [Tenancy<Client>; 4],
     wrong: Mutex<Vec<String>>,
     done: AtomicUsize,
     reads: AtomicUsize,
@@ -118,6 +118,7 @@ impl World {
             SetCalls::EveryCheckout,
             SetCalls::WhenChanged,
             SetCalls::EveryStatement,
+            SetCalls::FirstStatement,
         ]
         .map(|mode| {
             db.again(|builder| {

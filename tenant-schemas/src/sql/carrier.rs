@@ -1,0 +1,83 @@
+//! The type whose values turn a session to a tenant while the server reads them.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+use diesel::sql_types::{Bool, Oid, Text};
+
+use super::within;
+use crate::name::SchemaName;
+
+/// The type; another number would be the way to another condition.
+pub(crate) const CARRIER: &str = "__tenant_schemas_path_1";
+
+/// Its condition, which fails if there is no such schema.
+pub(crate) const IS_THERE: &str = "__tenant_schemas_path_is_there";
+
+const WASH: &str = "__tenant_schemas_wash_1";
+
+/// The major versions of PostgreSQL that are known to read the values of a statement first, and to
+/// look whether its plan fits the search path afterwards.
+const MAJORS: std::ops::RangeInclusive<u32> = 13..=18;
+
+/// Whether the type is there.
+pub(crate) fn has_carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let row: Row = diesel::sql_query("SELECT pg_catalog.to_regtype($1) IS NOT NULL AS found")
+        .bind::<Text, _>(within(public, CARRIER))
+        .get_result(conn)?;
+    Ok(row.found)
+}
+
+/// Makes the type: text, and a value of it is a search path that begins with a schema that is there.
+///
+/// To look at a value sets the path, after everything is gone that a session can keep of another
+/// tenant, but for cursors: the statement that brings the value is one already. What the function
+/// runs is no expression, so that it need not be planned anew for each path.
+pub(crate) fn create_carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<()> {
+    conn.batch_execute(&format!(
+        "CREATE OR REPLACE FUNCTION {wash}() RETURNS void LANGUAGE plpgsql AS $wash$
+BEGIN
+    DISCARD TEMP;
+    DISCARD SEQUENCES;
+    UNLISTEN *;
+END
+$wash$;
+CREATE DOMAIN {carrier} AS pg_catalog.text CONSTRAINT {IS_THERE} CHECK ((
+    ({wash}() IS NULL) IS NOT NULL
+    AND pg_catalog.pg_advisory_unlock_all() IS NOT NULL
+    AND pg_catalog.set_config('search_path', VALUE, false) IS NOT NULL
+    AND pg_catalog.starts_with(VALUE, '\"' OPERATOR(pg_catalog.||) pg_catalog.current_schema() OPERATOR(pg_catalog.||) '\"')
+) IS TRUE)",
+        wash = within(public, WASH),
+        carrier = within(public, CARRIER),
+    ))
+}
+
+/// The type, if it is there and the session may use it.
+pub(crate) fn carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<Option<u32>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Oid)]
+        oid: u32,
+    }
+    let row: Option<Row> = diesel::sql_query(format!(
+        "SELECT t.oid FROM pg_catalog.pg_type AS t \
+         WHERE t.oid = pg_catalog.to_regtype($1) AND t.typtype = 'd' \
+         AND pg_catalog.has_type_privilege(t.oid, 'USAGE') \
+         AND pg_catalog.has_function_privilege(pg_catalog.to_regprocedure($2), 'EXECUTE') \
+         AND pg_catalog.current_setting('server_version_num')::int BETWEEN {} AND {}",
+        MAJORS.start() * 10_000,
+        MAJORS.end() * 10_000 + 9_999,
+    ))
+    .bind::<Text, _>(within(public, CARRIER))
+    .bind::<Text, _>(within(public, WASH) + "()")
+    .get_result(conn)
+    .optional()?;
+    Ok(row.map(|row| row.oid))
+}
