@@ -57,6 +57,12 @@ pub(crate) fn set_path(path: &SearchPath) -> String {
     format!("SET search_path TO {path}")
 }
 
+/// Sets the path for the session, and `SHOW` will say it as it is written here: each name in quotes.
+pub(crate) fn set_path_as_written(path: &SearchPath) -> String {
+    let path = literal(&path.to_string());
+    format!("SELECT pg_catalog.set_config('search_path', {path}, false)")
+}
+
 /// Sets the path until the transaction ends, or a savepoint before it is rolled back to.
 pub(crate) fn set_local_path(path: &SearchPath) -> String {
     format!("SET LOCAL search_path TO {path}")

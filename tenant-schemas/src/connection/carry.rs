@@ -108,10 +108,11 @@ impl TenantConnection {
     /// Whether nothing has to be sent before a statement but what it can take along.
     fn can_carry(&self, scope: &Scope) -> bool {
         let path = &scope.path;
+        // What the tenant itself left may stay.
+        let kept = is_path(&self.resident, path);
         self.beliefs.depth() == 0
-            && !self.notes.settings()
+            && (kept || !self.notes.settings() && !self.notes.left_open())
             && !self.notes.raw_transaction()
-            && !self.notes.left_open()
             && self.generation == self.policy.generation()
             && !matches!(self.cache_size, CacheSize::Disabled)
             && !self.plans.have_to_go(path, self.policy.max_tenants)

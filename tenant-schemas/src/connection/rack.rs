@@ -17,6 +17,7 @@ use crate::path::SearchPath;
 
 use super::TenantConnection;
 use super::belief::is_path;
+use super::scope::SetCalls;
 
 /// After how many checkouts for each session that waits the credit of all is halved.
 const AGE: usize = 16;
@@ -70,7 +71,12 @@ impl Rack {
 
 impl Sessions {
     /// Takes the session that suits `path` best.
-    fn take(&mut self, path: &Arc<SearchPath>, most: usize) -> Option<Box<TenantConnection>> {
+    fn take(
+        &mut self,
+        path: &Arc<SearchPath>,
+        most: usize,
+        cheap: bool,
+    ) -> Option<Box<TenantConnection>> {
         self.age();
         // Nothing has to be sent or forgotten.
         let resident = |at: &usize| is_path(&self.idle[*at].resident, path);
@@ -79,7 +85,11 @@ impl Sessions {
             session.credit += 1;
             return Some(session);
         }
-        let at = self.replaceable(path.schema(), most)?;
+        let at = if cheap {
+            self.last(path.schema(), most)?
+        } else {
+            self.replaceable(path.schema(), most)?
+        };
         let mut session = self.idle.remove(at)?;
         session.credit = 0;
         Some(session)
@@ -108,6 +118,18 @@ impl Sessions {
             )
         };
         (0..self.idle.len()).min_by_key(|at| cost(&self.idle[*at]))
+    }
+
+    /// The session that a tenant gets where it costs little to turn: the one that came back last, if it
+    /// has served the tenant. What a processor has in its caches is of that one.
+    fn last(&self, schema: &SchemaName, most: usize) -> Option<usize> {
+        let cost = |session: &TenantConnection| {
+            let known = session.served.contains(schema);
+            let full = session.served.len() >= most;
+            (full && !known, !known)
+        };
+        let back = (0..self.idle.len()).rev();
+        back.min_by_key(|at| cost(&self.idle[*at]))
     }
 
     /// Forgets little by little who was asked for often.
@@ -169,7 +191,8 @@ impl TenantConnection {
     pub(super) fn unpark_for(&mut self, path: &Arc<SearchPath>) {
         if self.is_shell() {
             let most = self.policy.max_tenants;
-            let taken = self.policy.rack.lock().take(path, most);
+            let cheap = self.policy.set_calls == SetCalls::FirstStatement;
+            let taken = self.policy.rack.lock().take(path, most, cheap);
             self.fill(taken);
         }
     }

@@ -92,8 +92,7 @@ pub enum SetCalls {
     ///
     /// A statement of Diesel's query builder that the connection has prepared for the tenant takes
     /// the path along as a parameter; before all others, and before a transaction, the path is sent as it
-    /// is with [`EveryCheckout`](Self::EveryCheckout). What the last checkout left is removed at the same time, also if it
-    /// was of the same tenant.
+    /// is with [`EveryCheckout`](Self::EveryCheckout). What another tenant left is removed at the same time.
     ///
     /// What that gives up: a checkout asks nobody, so it is the first statement that fails if the
     /// tenant has no schema, or if the connection died while it was idle. A cursor `WITH HOLD`

@@ -16,7 +16,7 @@ use crate::sql::{self, Prepared};
 use super::TenantConnection;
 use super::belief::is_path;
 use super::carry::Carrier;
-use super::scope::Scope;
+use super::scope::{Scope, SetCalls};
 
 /// What leaves a scope, besides the path: a nested scope keeps more than a checkout does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,6 @@ impl TenantConnection {
 
     /// Sends what a checkout left to its first statement.
     pub(super) fn settle(&mut self, scope: &Scope) -> Result<()> {
-        self.resident = None;
         self.arrive(scope, Arrival::Checkout)?;
         self.carrying.due = false;
         Ok(())
@@ -205,6 +204,9 @@ impl TenantConnection {
         let turns = aged || !is_path(&self.cached, path);
         let mut message = if local {
             sql::set_local_path(path)
+        } else if self.policy.set_calls == SetCalls::FirstStatement {
+            // As it goes with statements, which compare it with what is there.
+            sql::set_path_as_written(path)
         } else {
             sql::set_path(path)
         };

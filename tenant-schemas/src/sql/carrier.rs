@@ -36,9 +36,9 @@ pub(crate) fn has_carrier(conn: &mut PgConnection, public: &SchemaName) -> Query
 
 /// Makes the type: text, and a value of it is a search path that begins with a schema that is there.
 ///
-/// To look at a value sets the path, after everything is gone that a session can keep of another
-/// tenant, but for cursors: the statement that brings the value is one already. What the function
-/// runs is no expression, so that it need not be planned anew for each path.
+/// To look at a value that is another path than the session has sets it, after everything is gone that
+/// a session can keep of another tenant, but for cursors: the statement that brings the value
+/// is one already. What the function runs is no expression, which would be planned anew for each path.
 pub(crate) fn create_carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<()> {
     conn.batch_execute(&format!(
         "CREATE OR REPLACE FUNCTION {wash}() RETURNS void LANGUAGE plpgsql AS $wash$
@@ -49,10 +49,13 @@ BEGIN
 END
 $wash$;
 CREATE DOMAIN {carrier} AS pg_catalog.text CONSTRAINT {IS_THERE} CHECK ((
-    ({wash}() IS NULL) IS NOT NULL
-    AND pg_catalog.pg_advisory_unlock_all() IS NOT NULL
-    AND pg_catalog.set_config('search_path', VALUE, false) IS NOT NULL
-    AND pg_catalog.starts_with(VALUE, '\"' OPERATOR(pg_catalog.||) pg_catalog.current_schema() OPERATOR(pg_catalog.||) '\"')
+    CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.=) VALUE THEN true
+    ELSE ({wash}() IS NULL) IS NOT NULL
+        AND pg_catalog.pg_advisory_unlock_all() IS NOT NULL
+        AND pg_catalog.set_config('search_path', VALUE, false) IS NOT NULL
+    END
+    AND pg_catalog.split_part(VALUE, '\"', 2)
+        OPERATOR(pg_catalog.=) pg_catalog.current_schema()::pg_catalog.text
 ) IS TRUE)",
         wash = within(public, WASH),
         carrier = within(public, CARRIER),

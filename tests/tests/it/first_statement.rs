@@ -293,6 +293,26 @@ fn c25_nothing_is_left_of_the_last_tenant_when_the_first_statement_is_sent() {
     );
 }
 
+#[test]
+fn c25_what_a_tenant_left_itself_is_there_still() {
+    let hotels = warm();
+    for _ in 0..2 {
+        let mut conn = hotels.acme();
+        conn.batch_execute("CREATE TEMPORARY TABLE notes AS SELECT 'mine' AS value")
+            .expect("made");
+        drop(conn);
+        for _ in 0..2 {
+            let mut conn = hotels.acme();
+            assert_eq!(rooms_of(&mut conn), ["Blue"]);
+            assert!(carried(&hotels.db));
+            assert_eq!(strings(&mut conn, "SELECT value FROM notes"), ["mine"]);
+        }
+        let mut conn = hotels.globex();
+        assert_eq!(rooms_of(&mut conn), ["Red"]);
+        assert!(conn.batch_execute("SELECT value FROM notes").is_err());
+    }
+}
+
 /// Names of rooms, looked up by a function that leaves something behind whose name no text shows.
 fn with_trap(body: &str) -> Hotels {
     let hotels = Hotels::with(SetCalls::FirstStatement);
