@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The load test: 200 tenants and eight that move, a row of the same key in each, and faults. Every answer is compared.
 #
-#     tests/load.sh [every-checkout] [when-changed]      both by default
+#     tests/load.sh [every-checkout] [when-changed] [first-statement]      all by default
 #
 # RIGHT      how many right answers are asked for, of each            1000000
 # LIMIT      seconds after which that is given up, for each           1800
@@ -80,7 +80,7 @@ run() {
 }
 
 echo "$(nproc) processors, $(uname -sm), $(rustc --version | cut -d' ' -f1,2), $CLIENTS clients"
-(($# > 0)) || set -- every-checkout when-changed
+(($# > 0)) || set -- every-checkout when-changed first-statement
 for set_calls in "$@"; do
   run "$set_calls"
 done

@@ -91,11 +91,13 @@ type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
 ///
 /// Of those that are idle, the one that it had last, if nobody else came there since; or else
 /// one that it had before, if possible not one whose last tenant comes back often; or else
-/// one that has served few tenants. Nobody waits for a particular one.
+/// one that has served few tenants. Nobody waits for a particular one. With
+/// [`SetCalls::FirstStatement`], where it costs little to turn, it is the one that came back last of those that
+/// it had before.
 ///
 /// # Round trips
 ///
-/// Choosing a tenant takes one, in the place of the pool's ping. A query or a
+/// Choosing a tenant takes one, in the place of the pool's ping, or goes with its first query. A query or a
 /// transaction takes as many as without tenancy; [`SetCalls`] has the numbers.
 /// [`with_schema`](Self::with_schema) takes one there, and one back with the
 /// next statement; in a transaction it takes two there.

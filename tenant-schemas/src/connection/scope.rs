@@ -19,12 +19,15 @@ use super::rack::Rack;
 ///
 /// Round trips, as the server counts them, with the statements prepared already:
 ///
-/// | | without tenancy | [`EveryCheckout`](Self::EveryCheckout) | [`WhenChanged`](Self::WhenChanged) | [`EveryStatement`](Self::EveryStatement) |
-/// |---|---|---|---|---|
-/// | a checkout, same tenant again | 1 (the ping) | 1 | 0 | 1 |
-/// | a checkout, another tenant | 1 | 1 | 1 | 1 |
-/// | each statement | 1 | 1 | 1 | 2 |
-/// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 |
+/// | | without tenancy | [`EveryCheckout`](Self::EveryCheckout) | [`WhenChanged`](Self::WhenChanged) | [`FirstStatement`](Self::FirstStatement) | [`EveryStatement`](Self::EveryStatement) |
+/// |---|---|---|---|---|---|
+/// | a checkout, same tenant again | 1 (the ping) | 1 | 0 | 0 | 1 |
+/// | a checkout, another tenant | 1 | 1 | 1 | 0 | 1 |
+/// | each statement | 1 | 1 | 1 | 1 | 2 |
+/// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 | 2 |
+///
+/// With `FirstStatement`, a checkout that begins with a transaction, or with a statement that can't take
+/// the path along, has that one round trip then.
 ///
 /// On each connection a statement is prepared once for each tenant, which is one
 /// round trip for its first use there; the path too, for a tenant that comes back.
@@ -87,17 +90,43 @@ pub enum SetCalls {
     /// body of a function, a schema that another process dropped, a connection
     /// that died while it was idle (its first statement fails).
     WhenChanged,
-    /// At every checkout, but with its first statement instead of ahead of it: no round trip at all, where a
-    /// pool without tenancy has its ping.
+    /// With the first statement of every checkout: no round trip of its own, where a pool without
+    /// tenancy has its ping.
     ///
-    /// A statement of Diesel's query builder that the connection has prepared for the tenant takes
-    /// the path along as a parameter; before all others, and before a transaction, the path is sent as it
-    /// is with [`EveryCheckout`](Self::EveryCheckout). What another tenant left is removed at the same time.
+    /// A `SELECT` or `DELETE` that is built by Diesel's query builder, is of a type that says all of its text
+    /// (not boxed), and has been first in a checkout of the tenant on this connection before,
+    /// takes the path along as a parameter of a type of ours. All other statements, and `BEGIN`, are
+    /// sent after the path, as with [`EveryCheckout`](Self::EveryCheckout). Either way the schema is looked for
+    /// each time, and what another tenant left is removed before the statement runs.
     ///
-    /// What that gives up: a checkout asks nobody, so it is the first statement that fails if the
-    /// tenant has no schema, or if the connection died while it was idle. A cursor `WITH HOLD`
-    /// that is opened where no text shows it, in the body of a trigger or of a function that a
-    /// view calls, stays.
+    /// The type is a domain in the public schema, `__tenant_schemas_path_1`, with a function that
+    /// it calls; a migration of the shared schema makes both. Without them, for a role that may not
+    /// use them, and with a major version of PostgreSQL that is younger than this crate, the path
+    /// is always sent ahead.
+    ///
+    /// What that gives up:
+    ///
+    /// - A checkout asks nobody, so it is the first statement that fails if the tenant has no schema
+    ///   ([`Error::NoSuchSchema`](crate::Error::NoSuchSchema), in Diesel's error) or if the connection died while it was idle.
+    /// - A cursor `WITH HOLD` that is opened where no text shows it, in a trigger, or in a function
+    ///   that a view or an operator calls, is not closed. A call of a function that is not one of
+    ///   PostgreSQL's best known ones has the next path sent ahead, and all is removed.
+    ///
+    /// ```
+    /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
+    /// # use doctest::*; one_server();
+    /// use tenant_schemas::SetCalls;
+    /// # use tenant_schemas::testing::TestTenancy;
+    ///
+    /// # let tests = TestTenancy::<Client>::new(|builder| {
+    /// let builder = builder.app(Customers).app(Hotels).set_calls(SetCalls::FirstStatement);
+    /// # builder })?;
+    /// # let tenancy = tests.tenancy();
+    /// # let acme = client(tenancy, "acme")?;
+    /// let mut conn = tenancy.tenant(&acme)?; // nothing is sent
+    /// assert_eq!(rooms::table.count().get_result(&mut conn), Ok(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     FirstStatement,
 }
 

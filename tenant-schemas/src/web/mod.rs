@@ -143,7 +143,11 @@
 //! | `EveryCheckout` | 0 | 1 | 1 |
 //! | `WhenChanged`, the connection's last tenant | 0 | 0 | 1 |
 //! | `WhenChanged`, another tenant | 0 | 1 | 1 |
+//! | `FirstStatement` | 0 | 0 | 1 |
 //! | `EveryStatement` | 0 | 1 | 2 |
+//!
+//! With `FirstStatement`, a `run` that begins with a transaction, or with a statement that can't take the
+//! path along, has one more.
 //!
 //! A statement that the connection never ran for the tenant is prepared first, which
 //! is one message. A handler that never asks for a connection takes none, and

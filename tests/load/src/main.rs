@@ -40,7 +40,11 @@ fn main() -> Result<(), Failure> {
     let set_calls = match set_calls.as_str() {
         "every-checkout" => SetCalls::EveryCheckout,
         "when-changed" => SetCalls::WhenChanged,
-        other => return Err(format!("{other} is neither every-checkout nor when-changed").into()),
+        "first-statement" => SetCalls::FirstStatement,
+        other => {
+            let known = "every-checkout, when-changed or first-statement";
+            return Err(format!("{other} is none of {known}").into());
+        }
     };
     let (moving, over_public) = match moving.as_str() {
         "domains" => (Moving::Domains, true),

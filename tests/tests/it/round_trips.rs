@@ -243,6 +243,49 @@ fn c21_when_changed_sends_nothing_for_the_same_tenant() {
 }
 
 #[test]
+fn c21_first_statement_sends_nothing_for_a_checkout_and_one_message_for_a_query() {
+    let meter = Meter::new(SetCalls::FirstStatement);
+    for turn in [Meter::acme, Meter::globex] {
+        // Prepared with the path, and without.
+        in_transaction(&mut turn(&meter));
+    }
+    for turn in [Meter::acme, Meter::globex, Meter::globex, Meter::acme] {
+        meter.expect(0, |meter| drop(turn(meter)));
+        let messages = meter.expect(1, |meter| read(&mut turn(meter)));
+        assert!(messages[0].ends_with("/*$1*/"), "{messages:?}");
+        meter.expect(2, |meter| {
+            let mut conn = turn(meter);
+            read(&mut conn);
+            read(&mut conn);
+        });
+    }
+    // Ahead of a transaction, and of a statement that is new, the path takes one.
+    let messages = meter.expect(5, |meter| in_transaction(&mut meter.globex()));
+    assert_eq!(
+        messages[0],
+        "statement: SELECT '\"globex\"'::pg_catalog.regnamespace, \
+         pg_catalog.pg_advisory_unlock_all(); \
+         SELECT pg_catalog.set_config('search_path', '\"globex\", \"public\"', false); CLOSE ALL; \
+         DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *"
+    );
+    assert_eq!(messages[1], "statement: BEGIN");
+    let names = |conn: &mut TenantConnection| {
+        let names = rooms::table.select(rooms::name).load::<String>(conn);
+        assert_eq!(names, Ok(Vec::new()));
+    };
+    for turn in [Meter::acme, Meter::globex] {
+        let messages = meter.expect(3, |meter| names(&mut turn(meter)));
+        assert!(messages[1].starts_with("parse __diesel"), "{messages:?}");
+        // By now it is prepared with the path, and without.
+        meter.expect(1, |meter| names(&mut turn(meter)));
+    }
+    meter.expect(1, |meter| names(&mut meter.acme()));
+    // The plan is the tenant's own, as it was: nothing is planned anew when the path changes.
+    let planned = meter.messages(|| names(&mut meter.globex()));
+    assert_eq!(planned.len(), 1, "{planned:?}");
+}
+
+#[test]
 fn c21_every_statement_takes_one_round_trip_more_for_each() {
     let meter = Meter::new(SetCalls::EveryStatement);
     meter.expect(1, |meter| drop(meter.acme()));

@@ -71,6 +71,7 @@ pub(crate) fn a_request_takes_as_many_statements_as_the_documentation_says<F: Fr
     for (set_calls, same, other) in [
         (SetCalls::EveryCheckout, 1 + 1, 1 + 1),
         (SetCalls::WhenChanged, 1, 1 + 1),
+        (SetCalls::FirstStatement, 1, 1),
         (SetCalls::EveryStatement, 1 + 2, 1 + 2),
     ] {
         let meter = Meter::<F>::new(set_calls);
