@@ -5,12 +5,13 @@ use diesel::connection::SimpleConnection as _;
 use diesel::pg::{PgConnection, PgRowByRowLoadingMode};
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use tenant_schemas::{AppScope, Error, SetCalls, TenantConnection};
+use tenant_schemas::{AppScope, Error, Lifecycle as _, SetCalls, TenantConnection};
 
-use crate::isolation::Hotels;
+use crate::isolation::{Hotels, MODES};
 use crate::plans::{GUESTS, Mood, guests, use_moods};
 use crate::support::{
-    Client, Db, Room, customers, hotels, insert_room, name, room, rooms, rooms_of, sql_app, strings,
+    Client, Db, Room, client, customers, hotels, insert_room, name, room, rooms, rooms_of, sql_app,
+    strings,
 };
 
 /// Two tenants on one connection, each of which reads its rooms first, and has done so before.
@@ -533,4 +534,301 @@ fn c20_the_type_that_brings_paths_is_made_by_the_next_migration_of_the_shared_sc
         let _ = carries();
     }
     assert!(carries());
+}
+
+/// Rows that a function of acme's puts in the way of whoever reads rooms on the same session.
+const DECOY: &str = "IF current_schema() = 'acme' THEN \
+     CREATE TEMPORARY TABLE IF NOT EXISTS rooms AS SELECT 9 AS id, 'Leak'::text AS name; END IF";
+
+/// The rooms, by a statement that takes the path along and by one that is planned anew.
+fn twice(conn: &mut TenantConnection) -> Vec<String> {
+    let mut names = rooms_of(conn);
+    names.extend(strings(conn, "SELECT name AS value FROM rooms"));
+    names
+}
+
+#[test]
+fn c25_a_tenant_that_was_lent_the_session_finds_nothing_that_the_outer_one_left() {
+    let hotels = with_trap(DECOY);
+    let mut conn = hotels.acme();
+    assert_eq!(rooms_of(&mut conn), ["Blue"]);
+    conn.with_tenant(&hotels.globex, |_| Ok::<_, Error>(()))
+        .expect("lent");
+    drop(conn);
+    // The session has the path of globex, and the temporary tables of acme.
+    assert_eq!(twice(&mut hotels.globex()), ["Red", "Red"]);
+}
+
+#[test]
+fn c25_a_tenant_finds_nothing_of_another_that_it_lent_the_session_to() {
+    for within in [false, true] {
+        let hotels = with_trap(DECOY);
+        let mut conn = hotels.globex();
+        assert_eq!(rooms_of(&mut conn), ["Red"]);
+        let lend = |conn: &mut TenantConnection| {
+            conn.with_tenant(&hotels.acme, |conn| {
+                assert_eq!(rooms_of(conn), ["Blue"]);
+                Ok::<_, Error>(())
+            })
+        };
+        if within {
+            conn.transaction(|conn| lend(conn)).expect("lent");
+        } else {
+            lend(&mut conn).expect("lent");
+        }
+        assert_eq!(strings(&mut *conn, "SELECT '1' AS value"), ["1"]);
+        drop(conn);
+        assert_eq!(twice(&mut hotels.globex()), ["Red", "Red"], "{within}");
+    }
+}
+
+#[test]
+fn c25_a_tenant_chosen_inside_a_lent_scope_finds_nothing_of_the_outer_one() {
+    for mode in MODES {
+        let hotels = Hotels::with(mode);
+        let mut conn = hotels.acme();
+        conn.with_tenant(&hotels.acme, |conn| conn.set_tenant(&hotels.globex))
+            .expect("turned");
+        assert_eq!(conn.schema_name(), Some(&name("acme")));
+        conn.batch_execute("CREATE TEMPORARY TABLE rooms AS SELECT 9 AS id, 'Leak'::text AS name")
+            .expect("made");
+        drop(conn);
+        assert_eq!(rooms_of(&mut hotels.globex()), ["Red"], "{mode:?}");
+    }
+}
+
+#[test]
+fn c25_a_tenant_with_the_name_of_one_that_was_renamed_finds_nothing_of_it() {
+    for mode in MODES {
+        let db = Db::with(|builder| {
+            let builder = builder.app(customers()).app(hotels()).pool_size(2);
+            builder.set_calls(mode)
+        });
+        let mut acme = db.tenant("acme");
+        let mut conn = db.tenancy.tenant(&acme).expect("acme");
+        insert_room(&mut conn, 1, "Blue");
+        conn.batch_execute("CREATE TEMPORARY TABLE rooms AS SELECT 9 AS id, 'Leak'::text AS name")
+            .expect("made");
+        let mut other = db.tenancy.public().expect("public");
+        drop(conn);
+        acme.rename(&mut other, &name("apex")).expect("renamed");
+        let mut new = client("acme");
+        new.domain_url = "new.my-domain.com".to_owned();
+        new.save(&mut other).expect("saved");
+        let mut conn = db.tenancy.tenant(&new).expect("the new one");
+        assert_eq!(rooms_of(&mut conn), [""; 0], "{mode:?}");
+    }
+}
+
+#[test]
+fn c25_what_a_tenant_left_itself_is_there_after_checkouts_that_carried_nothing() {
+    let hotels = warm();
+    let mut conn = hotels.acme();
+    conn.batch_execute("CREATE TEMPORARY TABLE notes AS SELECT 'mine' AS value")
+        .expect("made");
+    drop(conn);
+    for _ in 0..3 {
+        let notes = strings(&mut *hotels.acme(), "SELECT value FROM notes");
+        assert_eq!(notes, ["mine"]);
+    }
+    let mut conn = hotels.acme();
+    assert_eq!(rooms_of(&mut conn), ["Blue"]);
+    assert_eq!(strings(&mut *conn, "SELECT value FROM notes"), ["mine"]);
+}
+
+#[test]
+fn c25_a_tenant_that_stays_hears_what_it_listens_to() {
+    for mode in MODES {
+        let hotels = Hotels::with(mode);
+        for _ in 0..2 {
+            assert_eq!(rooms_of(&mut hotels.acme()), ["Blue"]);
+        }
+        hotels
+            .acme()
+            .batch_execute("LISTEN news")
+            .expect("listening");
+        hotels.db.raw().batch_execute("NOTIFY news").expect("told");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let mut conn = hotels.acme();
+        assert_eq!(rooms_of(&mut conn), ["Blue"]);
+        assert_eq!(conn.notifications_iter().count(), 1, "{mode:?}");
+    }
+}
+
+/// A type of each tenant's own, whose values are looked up among its rooms.
+#[derive(Debug, Clone, Copy, diesel::sql_types::SqlType, diesel::query_builder::QueryId)]
+#[diesel(postgres_type(name = "known_name"))]
+pub struct KnownName;
+
+#[derive(Debug, diesel::expression::AsExpression)]
+#[diesel(sql_type = KnownName)]
+struct Known(&'static str);
+
+impl diesel::serialize::ToSql<KnownName, diesel::pg::Pg> for Known {
+    fn to_sql<'b>(
+        &'b self,
+        out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>,
+    ) -> diesel::serialize::Result {
+        std::io::Write::write_all(out, self.0.as_bytes())?;
+        Ok(diesel::serialize::IsNull::No)
+    }
+}
+
+#[test]
+fn c20_what_reads_the_other_values_of_a_statement_reads_them_on_its_path() {
+    let hotels = Hotels::with(SetCalls::FirstStatement);
+    for tenant in [Hotels::acme, Hotels::globex] {
+        tenant(&hotels)
+            .batch_execute(
+                "CREATE FUNCTION is_known(text) RETURNS boolean LANGUAGE plpgsql AS \
+                 'BEGIN RETURN EXISTS (SELECT FROM rooms WHERE name = $1); END'; \
+                 CREATE DOMAIN known_name AS text CHECK (is_known(VALUE))",
+            )
+            .expect("a type");
+    }
+    let knows = |conn: &mut TenantConnection, name| {
+        diesel::select(Known(name).into_sql::<KnownName>().is_not_null()).get_result::<bool>(conn)
+    };
+    for _ in 0..3 {
+        assert_eq!(knows(&mut hotels.acme(), "Blue"), Ok(true));
+        assert_eq!(knows(&mut hotels.globex(), "Red"), Ok(true));
+    }
+    assert!(knows(&mut hotels.acme(), "Red").is_err());
+}
+
+#[test]
+fn c30_borrowing_the_connection_of_a_tenant_without_a_schema_is_no_reason_to_panic() {
+    let hotels = warm();
+    hotels
+        .db
+        .raw()
+        .batch_execute("ALTER SCHEMA acme RENAME TO elsewhere")
+        .expect("renamed");
+    let lent = |conn: &mut PgConnection| rooms::table.select(rooms::name).load::<String>(conn);
+    let mut conn = hotels.acme();
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lent(&mut conn)));
+    assert!(matches!(read, Ok(Err(_))), "{read:?}");
+}
+
+diesel::table! {
+    #[sql_name = "rooms"]
+    reporting (id) {
+        id -> Integer,
+        open_report -> Integer,
+    }
+}
+
+#[test]
+fn c25_a_function_called_as_a_column_leaves_no_cursor() {
+    let hotels = warm();
+    for tenant in [Hotels::acme, Hotels::globex] {
+        tenant(&hotels)
+            .batch_execute(
+                "CREATE FUNCTION open_report(rooms) RETURNS integer LANGUAGE plpgsql AS \
+                 $$ BEGIN EXECUTE 'DECLARE secrets CURSOR WITH HOLD FOR SELECT 1'; RETURN 1; END $$",
+            )
+            .expect("a function");
+    }
+    assert_eq!(rooms_of(&mut hotels.acme()), ["Blue"]);
+    assert_eq!(rooms_of(&mut hotels.globex()), ["Red"]);
+    let opened = reporting::table
+        .select(reporting::open_report)
+        .load::<i32>(&mut hotels.acme());
+    assert_eq!(opened, Ok(vec![1]));
+    let mut conn = hotels.globex();
+    assert_eq!(rooms_of(&mut conn), ["Red"]);
+    let open = strings(
+        &mut *conn,
+        "SELECT name AS value FROM pg_cursors WHERE name = 'secrets'",
+    );
+    assert_eq!(open, [""; 0]);
+}
+
+#[test]
+fn c20_a_job_that_is_the_first_thing_sent_is_sent_on_the_path_of_the_checkout() {
+    let hotels = warm();
+    hotels
+        .db
+        .raw()
+        .batch_execute(
+            "CREATE SCHEMA apalis; \
+             CREATE TABLE apalis.jobs (id text, job_type text, job bytea, status text, attempts int, \
+             max_attempts int, run_at timestamptz, priority int, idempotency_key text, \
+             UNIQUE (job_type, idempotency_key)); \
+             CREATE FUNCTION apalis.generate_ulid() RETURNS text LANGUAGE sql AS 'SELECT gen_random_uuid()::text'; \
+             CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN INSERT INTO rooms VALUES (7, 'Job'); RETURN NEW; END $$; \
+             CREATE TRIGGER noted AFTER INSERT ON apalis.jobs FOR EACH ROW EXECUTE FUNCTION noted()",
+        )
+        .expect("a queue");
+    let job = tenant_schemas::jobs::InTenant::new(&hotels.acme, 1).expect("a job");
+    let mut conn = hotels.acme();
+    tenant_schemas::jobs::apalis::PostgresQueue::new("queue")
+        .push(&mut conn, &job)
+        .expect("sent");
+    drop(conn);
+    assert_eq!(rooms_of(&mut hotels.globex()), ["Red"]);
+    assert_eq!(rooms_of(&mut hotels.acme()), ["Blue", "Job"]);
+}
+
+#[test]
+fn c20_a_type_that_sets_no_path_brings_none() {
+    let hotels = Hotels::with(SetCalls::FirstStatement);
+    hotels
+        .db
+        .raw()
+        .batch_execute(
+            "ALTER DOMAIN __tenant_schemas_path_1 DROP CONSTRAINT __tenant_schemas_path_is_there",
+        )
+        .expect("dropped");
+    let other = hotels.db.again(|builder| {
+        let builder = builder.app(customers()).app(crate::support::hotels());
+        builder.pool_size(1).set_calls(SetCalls::FirstStatement)
+    });
+    for _ in 0..3 {
+        assert_eq!(
+            rooms_of(&mut other.tenant(&hotels.acme).expect("acme")),
+            ["Blue"]
+        );
+        assert_eq!(
+            rooms_of(&mut other.tenant(&hotels.globex).expect("globex")),
+            ["Red"]
+        );
+    }
+}
+
+#[test]
+fn c20_a_role_that_may_not_use_a_tenants_schema_reads_what_is_shared() {
+    for mode in MODES {
+        let db = Db::with(|builder| builder.app(customers()).app(hotels()));
+        let [acme, globex] = db.tenants(["acme", "globex"]);
+        let role = format!("visitor_{}", std::process::id());
+        db.raw()
+            .batch_execute(&format!(
+                "DROP ROLE IF EXISTS {role}; CREATE ROLE {role}; \
+                 GRANT USAGE ON SCHEMA public, globex TO {role}; GRANT SELECT ON plans TO {role}"
+            ))
+            .expect("a role");
+        let guest = db.again(|builder| {
+            let role = role.clone();
+            let builder = builder.app(customers()).app(hotels()).pool_size(1);
+            builder.set_calls(mode).on_connect(move |conn| {
+                conn.batch_execute(&format!("SET SESSION AUTHORIZATION {role}"))
+            })
+        });
+        let mut read = Vec::new();
+        for tenant in [&acme, &globex, &acme, &globex, &acme] {
+            let mut conn = guest.tenant(tenant).expect("a connection");
+            read.push(
+                crate::support::plans::table
+                    .count()
+                    .get_result::<i64>(&mut conn),
+            );
+        }
+        drop(guest);
+        db.raw()
+            .batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+            .expect("dropped");
+        assert!(read.iter().all(|read| *read == Ok(2)), "{mode:?}: {read:?}");
+    }
 }
