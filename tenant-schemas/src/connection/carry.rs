@@ -108,10 +108,12 @@ impl TenantConnection {
     /// Whether nothing has to be sent before a statement but what it can take along.
     fn can_carry(&self, scope: &Scope) -> bool {
         let path = &scope.path;
-        // What the tenant itself left may stay.
+        // What the tenant itself left may stay. Where several may have left something, the path
+        // that is there does not say whose it is.
         let kept = is_path(&self.resident, path);
+        let plain = self.resident.is_some() && !self.notes.settings() && !self.notes.left_open();
         self.beliefs.depth() == 0
-            && (kept || !self.notes.settings() && !self.notes.left_open())
+            && (kept || plain)
             && !self.notes.raw_transaction()
             && self.generation == self.policy.generation()
             && !matches!(self.cache_size, CacheSize::Disabled)
