@@ -747,7 +747,13 @@ struct Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        self.conn.scope = self.outer.take();
+        let outer = self.outer.take();
+        let stays = |outer: &Scope| is_path(&self.conn.resident, &outer.path);
+        // A tenant may have been chosen inside for good: what comes now is not that one's.
+        if !self.conn.carrying.due && !outer.as_ref().is_some_and(stays) {
+            self.conn.resident = None;
+        }
+        self.conn.scope = outer;
     }
 }
 
