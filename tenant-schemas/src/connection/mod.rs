@@ -706,6 +706,8 @@ impl TenantConnection {
         if let Some(scope) = &mut self.scope {
             *scope = scope.followed(self.policy.path(schema));
         }
+        // Who has the old name next is another.
+        self.resident = None;
         self.beliefs.forget();
     }
 

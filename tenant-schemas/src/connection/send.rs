@@ -73,7 +73,9 @@ impl TenantConnection {
     pub(super) fn send_path(&mut self, scope: &Scope, arrival: Option<Arrival>) -> Result<()> {
         let local = self.beliefs.depth() > 0;
         let arrives = arrival == Some(Arrival::Checkout);
-        let washes = arrives && !is_path(&self.resident, &scope.path);
+        // The name may have been another tenant's when the session had it.
+        let aged = self.generation != self.policy.generation();
+        let washes = arrives && (aged || !is_path(&self.resident, &scope.path));
         if arrives && !washes && self.stay(scope)? {
             return Ok(());
         }
