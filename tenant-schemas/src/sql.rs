@@ -81,15 +81,20 @@ pub(crate) fn require_schema_and_unlock(schema: &SchemaName) -> String {
 
 /// Sets the path for the session, and fails if its schema is not there: [`require_schema`] and
 /// [`set_path`] as one statement that can be prepared.
-pub(crate) fn stay(path: &SearchPath) -> String {
+///
+/// The path is written as `SET` writes it, or, `as_written`, as [`set_path_as_written`] does.
+pub(crate) fn stay(path: &SearchPath, as_written: bool) -> String {
     // As text first: what a literal of the type itself means is settled when it is prepared.
     let schema = literal(&path.schema().quoted());
-    // The path as `SET` writes it.
-    let names = path.schemas().iter();
-    let names: Vec<String> = names
-        .map(|name| format!("pg_catalog.quote_ident({})", literal(name.as_str())))
-        .collect();
-    let names = names.join(" OPERATOR(pg_catalog.||) ', ' OPERATOR(pg_catalog.||) ");
+    let names = if as_written {
+        literal(&path.to_string())
+    } else {
+        let names = path.schemas().iter();
+        let names: Vec<String> = names
+            .map(|name| format!("pg_catalog.quote_ident({})", literal(name.as_str())))
+            .collect();
+        names.join(" OPERATOR(pg_catalog.||) ', ' OPERATOR(pg_catalog.||) ")
+    };
     format!(
         "SELECT {schema}::pg_catalog.text::pg_catalog.regnamespace, \
          pg_catalog.set_config('search_path', {names}, false)"

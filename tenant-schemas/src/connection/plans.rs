@@ -87,11 +87,11 @@ impl Plans {
 
     /// What a checkout sends that finds `path` in use. Not the first time: only a tenant
     /// that comes back is worth preparing a statement of ours for.
-    pub(super) fn stay(&mut self, path: &Arc<SearchPath>) -> Option<Arc<str>> {
+    pub(super) fn stay(&mut self, path: &Arc<SearchPath>, as_written: bool) -> Option<Arc<str>> {
         let kept = self.paths.get_mut(path)?;
         let stay = kept.stay.clone();
         if stay.is_none() {
-            kept.stay = Some(format!("{}{}", sql::stay(path), kept.mark).into());
+            kept.stay = Some(format!("{}{}", sql::stay(path, as_written), kept.mark).into());
         }
         stay
     }

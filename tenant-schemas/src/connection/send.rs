@@ -127,7 +127,8 @@ impl TenantConnection {
         if self.beliefs.depth() > 0 || changes.turns || changes.clears || uncached {
             return Ok(false);
         }
-        let Some(stay) = self.plans.stay(path) else {
+        let as_written = self.policy.set_calls == SetCalls::FirstStatement;
+        let Some(stay) = self.plans.stay(path, as_written) else {
             return Ok(false);
         };
         self.beliefs.unknown();
