@@ -52,6 +52,8 @@ pub(super) struct Cargo {
     statement: TypeId,
     path: Arc<SearchPath>,
     mark: Arc<str>,
+    /// What waits in the session is the tenant's own.
+    stays: bool,
 }
 
 /// The type that sets the path.
@@ -92,6 +94,7 @@ impl TenantConnection {
         } else {
             self.ensure()?;
         }
+        let stays = is_path(&self.resident, &path);
         // Whatever comes of it, what was known is not known any more.
         self.beliefs.unknown();
         self.resident = None;
@@ -102,6 +105,7 @@ impl TenantConnection {
             statement: id,
             path,
             mark: self.plans.mark(),
+            stays,
         }))
     }
 
@@ -157,7 +161,7 @@ impl Cargo {
         beliefs.sent(&self.path);
         *resident = Some(self.path);
         carrying.due = false;
-        carrying.unheard = true;
+        carrying.unheard |= !self.stays;
     }
 
     /// Why the statement was refused.
