@@ -171,7 +171,8 @@ const HARMLESS: [&str; 46] = [
 /// Whether no function is called by name, but for some of PostgreSQL's own. Literals count too. What
 /// views, triggers and defaults call is not looked at.
 fn calls_known(sql: &str) -> bool {
-    // A comment could stand between a name and its parenthesis; our own mark is the end.
+    // A comment could stand between a name and its parenthesis; our own are the beginning and the end.
+    let sql = sql.strip_prefix("/*$1*/").unwrap_or(sql);
     let (sql, behind) = sql.split_once("/*").unwrap_or((sql, ""));
     if behind.contains('(') || sql.contains("--") {
         return false;
@@ -608,7 +609,7 @@ mod tests {
         for sql in [
             "SELECT \"rooms\".\"id\" FROM \"rooms\" WHERE ((\"rooms\".\"id\" = $1) AND (\"rooms\".\"n\" IN ($2, $3))) LIMIT $4",
             "SELECT COUNT(*) FROM \"rooms\" /*3*/",
-            "SELECT COUNT(*) FROM \"rooms\" /*3 $1*/",
+            "/*$1*/SELECT COUNT(*) FROM \"rooms\" /*3*/",
             "SELECT EXISTS (SELECT \"rooms\".\"id\" FROM \"rooms\" WHERE (\"rooms\".\"id\" = ANY($1)))",
             "INSERT INTO \"rooms\" (\"id\", \"name\") VALUES ($1, DEFAULT), ($2, $3) ON CONFLICT (\"id\") DO UPDATE SET \"name\" = $4 RETURNING \"rooms\".\"id\"",
             "UPDATE \"rooms\" SET \"n\" = (\"rooms\".\"n\" + $1) WHERE (\"rooms\".\"id\" = $2);",

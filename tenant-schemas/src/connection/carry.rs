@@ -187,12 +187,13 @@ pub(super) struct Laden<T> {
 
 impl<T: QueryFragment<Pg>> QueryFragment<Pg> for Laden<T> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.statement.walk_ast(pass.reborrow())?;
-        pass.push_sql(&self.mark);
-        // To the server this is a comment; the parameter counts all the same.
+        // To the server this is a comment; the parameter counts all the same. It is the first: what
+        // reads the others may be a function of the tenant's own.
         pass.push_sql("/*");
         pass.push_bind_param::<Turning, _>(&self.turn)?;
         pass.push_sql("*/");
+        self.statement.walk_ast(pass.reborrow())?;
+        pass.push_sql(&self.mark);
         Ok(())
     }
 }
