@@ -570,6 +570,17 @@ impl TenantConnection {
         Ok(())
     }
 
+    /// Sends the path if it was left to a first statement: our own is about to be one, and may
+    /// fire triggers of the project's.
+    #[cfg(any(feature = "apalis", feature = "manage"))]
+    pub(crate) fn settle_now(&mut self) -> Result<()> {
+        self.observe();
+        match self.scope.clone().filter(|_| self.carrying.due) {
+            Some(scope) => self.settle(&scope),
+            None => Ok(()),
+        }
+    }
+
     /// Looks for the schema of `scope` again if schemas were changed meanwhile:
     /// one that was dropped or renamed would be skipped in silence.
     fn look_again(&mut self, scope: &Scope) -> Result<()> {
