@@ -72,6 +72,8 @@ pub(crate) fn carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResu
     let row: Option<Row> = diesel::sql_query(format!(
         "SELECT t.oid FROM pg_catalog.pg_type AS t \
          WHERE t.oid = pg_catalog.to_regtype($1) AND t.typtype = 'd' \
+         AND EXISTS (SELECT FROM pg_catalog.pg_constraint AS c \
+         WHERE c.contypid = t.oid AND c.conname = '{IS_THERE}') \
          AND pg_catalog.has_type_privilege(t.oid, 'USAGE') \
          AND pg_catalog.has_function_privilege(pg_catalog.to_regprocedure($2), 'EXECUTE') \
          AND pg_catalog.current_setting('server_version_num')::int BETWEEN {} AND {}",
