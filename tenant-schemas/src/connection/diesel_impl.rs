@@ -145,9 +145,11 @@ impl LoadConnection<PgRowByRowLoadingMode> for TenantConnection {
 impl GetPgMetadataCache for TenantConnection {
     fn get_metadata_cache(&mut self) -> &mut PgMetadataCache {
         self.unpark();
-        if self.carrying.due {
-            // If the schema is not there, the statement will say so.
-            let _ = self.ensure();
+        if self.carrying.due && self.ensure().is_err() {
+            // Those of before are another tenant's.
+            self.cached = None;
+            self.plans.mix();
+            *self.inner.get_metadata_cache() = PgMetadataCache::new();
         }
         self.inner.get_metadata_cache()
     }

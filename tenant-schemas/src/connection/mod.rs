@@ -786,11 +786,16 @@ impl Deref for TenantConnection {
 ///
 /// If the path of the scope can't be established: in a failed transaction whose
 /// path is not known, where a rollback would lead nobody knows where. Without a
-/// scope, the inner connection has a path on which no unqualified name is found.
+/// scope, the inner connection has a path on which no unqualified name is found; so it does
+/// with [`SetCalls::FirstStatement`] if the tenant turns out to have no schema.
 impl DerefMut for TenantConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         let prepared = if self.scope.is_some() {
-            let prepared = self.ensure();
+            let mut prepared = self.ensure();
+            if prepared.is_err() && self.carrying.due {
+                // The checkout asked nobody. Whoever borrows finds nothing, as without a scope.
+                prepared = self.close_path();
+            }
             // What a borrower prepares has no mark.
             self.plans.mix();
             prepared

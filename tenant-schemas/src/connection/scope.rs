@@ -108,9 +108,12 @@ pub enum SetCalls {
     ///
     /// - A checkout asks nobody, so it is the first statement that fails if the tenant has no schema
     ///   ([`Error::NoSuchSchema`](crate::Error::NoSuchSchema), in Diesel's error) or if the connection died while it was idle.
-    /// - A cursor `WITH HOLD` that is opened where no text shows it, in a trigger, or in a function
-    ///   that a view or an operator calls, is not closed. A call of a function that is not one of
-    ///   PostgreSQL's best known ones has the next path sent ahead, and all is removed.
+    /// - A cursor `WITH HOLD` that a function opens is not closed if the text shows no call of the function:
+    ///   one that a trigger, a view, an operator, a default or a policy calls, or that is called like a column.
+    ///   After the call of a function that is not one of PostgreSQL's best known ones, the next path is
+    ///   sent ahead, and all is removed.
+    /// - To a statement that takes its path along, a schema that the role may not use is none. Elsewhere
+    ///   PostgreSQL passes it over in silence.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }

@@ -252,7 +252,7 @@ fn c21_first_statement_sends_nothing_for_a_checkout_and_one_message_for_a_query(
     for turn in [Meter::acme, Meter::globex, Meter::globex, Meter::acme] {
         meter.expect(0, |meter| drop(turn(meter)));
         let messages = meter.expect(1, |meter| read(&mut turn(meter)));
-        assert!(messages[0].ends_with("/*$1*/"), "{messages:?}");
+        assert!(messages[0].contains("/*$1*/SELECT"), "{messages:?}");
         meter.expect(2, |meter| {
             let mut conn = turn(meter);
             read(&mut conn);
