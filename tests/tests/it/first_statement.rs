@@ -193,7 +193,7 @@ fn c24_a_statement_that_fails_at_its_end_or_at_its_commit_takes_its_path_back() 
 }
 
 #[test]
-fn c30_a_first_statement_finds_that_its_schema_is_gone_and_reads_no_other() {
+fn a_first_statement_finds_that_its_schema_is_gone_and_reads_no_other() {
     for shared in [true, false] {
         let db = Db::with(|builder| {
             let builder = builder.app(customers()).app(hotels()).pool_size(1);
@@ -697,7 +697,7 @@ fn c20_what_reads_the_other_values_of_a_statement_reads_them_on_its_path() {
 }
 
 #[test]
-fn c30_borrowing_the_connection_of_a_tenant_without_a_schema_is_no_reason_to_panic() {
+fn borrowing_the_connection_of_a_tenant_without_a_schema_is_no_reason_to_panic() {
     let hotels = warm();
     hotels
         .db
@@ -764,7 +764,7 @@ fn c20_a_type_that_sets_no_path_brings_none() {
 }
 
 #[test]
-fn c30_a_schema_that_the_role_may_not_use_is_none() {
+fn a_schema_that_the_role_may_not_use_is_none() {
     let db = Db::with(|builder| builder.app(customers()).app(hotels()));
     let [acme, globex] = db.tenants(["acme", "globex"]);
     let role = format!("visitor_{}", std::process::id());
