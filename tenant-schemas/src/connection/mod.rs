@@ -792,8 +792,11 @@ impl DerefMut for TenantConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         let prepared = if self.scope.is_some() {
             let mut prepared = self.ensure();
-            if prepared.is_err() && self.carrying.due {
+            if let Err(error) = &prepared
+                && self.carrying.due
+            {
                 // The checkout asked nobody. Whoever borrows finds nothing, as without a scope.
+                log::warn!("a connection is lent on a path without a schema: {error}");
                 prepared = self.close_path();
             }
             // What a borrower prepares has no mark.

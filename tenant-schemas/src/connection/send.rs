@@ -297,6 +297,8 @@ impl TenantConnection {
     /// Sets the path on which nothing is found, for a connection without a scope.
     pub(super) fn close_path(&mut self) -> QueryResult<()> {
         self.beliefs.forget();
+        // What is left on it is not the last tenant's.
+        self.resident = None;
         self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
     }
 }

@@ -708,6 +708,17 @@ fn borrowing_the_connection_of_a_tenant_without_a_schema_is_no_reason_to_panic()
     let mut conn = hotels.acme();
     let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lent(&mut conn)));
     assert!(matches!(read, Ok(Err(_))), "{read:?}");
+    // What the borrower leaves is not the tenant's who was there before.
+    let leave = |conn: &mut PgConnection| {
+        conn.batch_execute("CREATE TEMPORARY TABLE notes AS SELECT 'secret' AS value")
+            .expect("made");
+    };
+    leave(&mut conn);
+    drop(conn);
+    let notes = "SELECT count(*)::text AS value FROM pg_class WHERE relname = 'notes'";
+    assert_eq!(hotels.db.strings(notes), ["1"]);
+    let mut conn = hotels.globex();
+    assert_eq!(strings(&mut *conn, notes), ["0"]);
 }
 
 #[test]
