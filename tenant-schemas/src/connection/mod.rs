@@ -501,8 +501,10 @@ impl TenantConnection {
         while self.in_test_transaction() && self.beliefs.depth() > 1 {
             self.rollback()?;
         }
-        let first = self.policy.set_calls == SetCalls::FirstStatement;
-        self.turn(scope, first)
+        // What the library itself does first on the public schema may fire triggers of the project's.
+        let later = self.policy.set_calls == SetCalls::FirstStatement
+            && *scope.schema() != self.policy.public;
+        self.turn(scope, later)
     }
 
     /// Turns to `scope` and sends its path, between transactions.
@@ -572,7 +574,7 @@ impl TenantConnection {
 
     /// Sends the path if it was left to a first statement: our own is about to be one, and may
     /// fire triggers of the project's.
-    #[cfg(any(feature = "apalis", feature = "manage"))]
+    #[cfg(feature = "apalis")]
     pub(crate) fn settle_now(&mut self) -> Result<()> {
         self.observe();
         match self.scope.clone().filter(|_| self.carrying.due) {

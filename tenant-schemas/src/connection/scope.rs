@@ -97,7 +97,8 @@ pub enum SetCalls {
     /// (not boxed), and has been first in a checkout of the tenant on this connection before,
     /// takes the path along as a parameter of a type of ours. All other statements, and `BEGIN`, are
     /// sent after the path, as with [`EveryCheckout`](Self::EveryCheckout). Either way the schema is looked for
-    /// each time, and what another tenant left is removed before the statement runs.
+    /// each time, and what another tenant left is removed before the statement runs. A checkout of the
+    /// public schema sends its path at once.
     ///
     /// The type is a domain in the public schema, `__tenant_schemas_path_1`, with a function that
     /// it calls; a migration of the shared schema makes both. Without them, for a role that may not

@@ -81,7 +81,6 @@ pub(super) fn delete<T: TenantModel>(args: &Delete, context: &Context<T>) -> Don
     let schema = &found.schema_name;
     let what = format!("Tenant {schema} will lose the domain {}", args.domain);
     context.ui.confirm(&what, schema, args.noinput)?;
-    conn.settle_now()?;
     conn.own(|inner| sql::delete_domain(inner, public, &table, &args.domain))
         .map_err(|error| Error::database(format!("deleting domain {}", args.domain), error))?;
     context.ui.note(&format!(

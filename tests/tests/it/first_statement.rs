@@ -110,6 +110,23 @@ fn c20_what_no_statement_can_take_along_is_sent_ahead_of_it() {
 }
 
 #[test]
+fn c21_a_checkout_of_the_public_schema_asks_at_once() {
+    let hotels = warm();
+    let path = "SELECT query AS value FROM pg_stat_activity WHERE datname = current_database() \
+                AND pid <> pg_backend_pid() ORDER BY query_start DESC LIMIT 1";
+    assert_eq!(rooms_of(&mut hotels.acme()), ["Blue"]);
+    let conn = hotels.db.tenancy.public().expect("public");
+    let sent = hotels.db.strings(path);
+    assert!(
+        sent[0].contains(r#"'"public"'::pg_catalog.regnamespace"#),
+        "{sent:?}"
+    );
+    drop(conn);
+    assert_eq!(rooms_of(&mut hotels.globex()), ["Red"]);
+    assert!(carried(&hotels.db));
+}
+
+#[test]
 fn c21_a_checkout_that_never_queries_leaves_the_session_as_it_was() {
     let hotels = warm();
     drop(hotels.acme());
