@@ -257,6 +257,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// A backend keeps 9 KB of catalog cache for each tenant and table it has seen,
     /// and 20 KB if the table has indexes and keys, and gives it back only by ending.
     /// It keeps prepared statements for as many tenants, and for 256 at least: some 10 KB each.
+    /// Migrating a schema counts by the statements, twenty of which are a tenant.
     ///
     /// A tenant's first visit to a connection costs several times what later ones do. If
     /// this number times `pool_size` is not well above the number of tenants in use, a busy

@@ -163,6 +163,24 @@ pub(crate) fn is_ledger(table: &str) -> bool {
     [LEDGER, DIESEL_LEDGER].contains(&table)
 }
 
+/// What PostgreSQL knows the ledger of a schema by, whose name an expression has; null if there is
+/// none. A rename keeps it, a table that was restored from a backup has another.
+fn ledger_of(schema: &str) -> String {
+    format!(
+        "pg_catalog.to_regclass(pg_catalog.quote_ident({schema}) OPERATOR(pg_catalog.||) '.{LEDGER}')"
+    )
+}
+
+/// Whether the state `s` of the schema `n`, whose name an expression has, is of the ledger that is there.
+///
+/// To look into a schema without the privilege is an error, which is for that schema's own run.
+fn same_ledger(schema: &str) -> String {
+    format!(
+        "CASE WHEN pg_catalog.has_schema_privilege(n.oid, 'USAGE') THEN s.ledger_oid = {} END",
+        ledger_of(schema)
+    )
+}
+
 fn within(schema: &SchemaName, table: &str) -> String {
     format!("{}.{table}", schema.quoted())
 }
@@ -235,7 +253,8 @@ where
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $4) AS schema, {ready} AS ready, \
          pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
          pg_catalog.to_regclass($2) IS NOT NULL AS diesel, \
-         pg_catalog.to_regclass($3) IS NOT NULL AS state{more}",
+         EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($3) \
+         AND attname = 'ledger_oid') AS state{more}",
         ready = ready::ANY,
     ))
     .bind::<Text, _>(within(schema, LEDGER))
@@ -254,19 +273,20 @@ pub(crate) fn create_ledger(schema: &SchemaName) -> String {
     )
 }
 
-/// Creates the table of states.
+/// Creates the table of states. A migration writes all its rows anew: there is room beside each.
 pub(crate) fn create_state(public: &SchemaName) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {} (schema_name text PRIMARY KEY, schema_oid oid NOT NULL, \
-         fingerprint text NOT NULL, applied text[] NOT NULL, updated_at timestamptz NOT NULL DEFAULT now())",
-        within(public, STATE)
+        "CREATE TABLE IF NOT EXISTS {state} (schema_name text PRIMARY KEY, schema_oid oid NOT NULL, \
+         fingerprint text NOT NULL, applied text[] NOT NULL, updated_at timestamptz NOT NULL DEFAULT now()) \
+         WITH (fillfactor = 50); ALTER TABLE {state} ADD COLUMN IF NOT EXISTS ledger_oid oid",
+        state = within(public, STATE)
     )
 }
 
 /// Writes into a schema's ledger that a migration was applied.
 pub(crate) fn record(schema: &SchemaName, id: &MigrationId, checksum: &str) -> String {
     format!(
-        "INSERT INTO {} (app, version, name, checksum) VALUES ({}, {}, {}, {})",
+        "INSERT INTO {} (app, version, name, checksum, run_on) VALUES ({}, {}, {}, {}, pg_catalog.now())",
         within(schema, LEDGER),
         literal(&id.app),
         literal(&id.version),
@@ -297,10 +317,10 @@ pub(crate) fn erase(schema: &SchemaName, id: &MigrationId) -> String {
 /// Sums a schema's ledger up in the table of states.
 pub(crate) fn write_state(public: &SchemaName, schema: &SchemaName) -> String {
     format!(
-        "INSERT INTO {state} AS state (schema_name, schema_oid, fingerprint, applied) \
-         SELECT {name}, '{quoted}'::pg_catalog.regnamespace, {fingerprint}, \
+        "INSERT INTO {state} AS state (schema_name, schema_oid, ledger_oid, fingerprint, applied) \
+         SELECT {name}, '{quoted}'::pg_catalog.regnamespace, '{ledger}'::pg_catalog.regclass, {fingerprint}, \
          coalesce(pg_catalog.array_agg({line}), '{{}}') FROM {ledger} AS l \
-         ON CONFLICT (schema_name) DO UPDATE SET schema_oid = excluded.schema_oid, \
+         ON CONFLICT (schema_name) DO UPDATE SET schema_oid = excluded.schema_oid, ledger_oid = excluded.ledger_oid, \
          fingerprint = excluded.fingerprint, applied = excluded.applied, \
          updated_at = CASE WHEN (state.schema_oid, state.fingerprint) = (excluded.schema_oid, excluded.fingerprint) \
          THEN state.updated_at ELSE excluded.updated_at END",
@@ -451,9 +471,10 @@ pub(crate) fn fleet(
         "SELECT n.nspname::text AS schema_name, s.fingerprint, \
          CASE WHEN s.fingerprint = ANY($2) THEN NULL ELSE s.applied END AS applied \
          FROM pg_catalog.pg_namespace AS n \
-         LEFT JOIN {} AS s ON s.schema_name = n.nspname AND s.schema_oid = n.oid \
+         LEFT JOIN {state} AS s ON s.schema_name = n.nspname AND s.schema_oid = n.oid AND {same_ledger} \
          WHERE n.nspname = ANY($1::name[])",
-        within(public, STATE)
+        state = within(public, STATE),
+        same_ledger = same_ledger("n.nspname::text"),
     ))
     .bind::<Array<Text>, _>(schemas)
     .bind::<Array<Text>, _>(expected)

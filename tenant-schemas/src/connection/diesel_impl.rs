@@ -193,7 +193,7 @@ impl R2D2Connection for TenantConnection {
         self.leave();
         let broken = self.broken
             || self.notes.raw_transaction()
-            || self.served.len() > self.policy.max_tenants
+            || self.served.load() > self.policy.max_tenants
             || self.is_expired()
             || AnsiTransactionManager::is_broken_transaction_manager(&mut *self.inner);
         if !broken {

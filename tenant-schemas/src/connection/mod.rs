@@ -12,11 +12,11 @@ mod plans;
 mod rack;
 mod scope;
 mod send;
+mod served;
 mod transaction;
 mod watch;
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -41,6 +41,7 @@ use self::carry::Carrying;
 use self::plans::Plans;
 use self::rack::Session;
 use self::send::Arrival;
+use self::served::Served;
 use self::watch::{Notes, Watch};
 
 pub(crate) use self::rack::Rack;
@@ -179,7 +180,9 @@ pub struct TenantConnection {
     cache_size: CacheSize,
     /// The user set an instrumentation of their own.
     instrumented: bool,
-    served: HashSet<SchemaName>,
+    served: Served,
+    /// What goes before [`run_alone`](Self::run_alone) is prepared.
+    alone: bool,
     broken: bool,
     /// When the session began.
     born: Instant,
@@ -210,7 +213,8 @@ impl TenantConnection {
             generation: 0,
             cache_size: CacheSize::Unbounded,
             instrumented: false,
-            served: HashSet::new(),
+            served: Served::default(),
+            alone: false,
             broken: false,
             born: Instant::now(),
             credit: 0,
@@ -438,10 +442,11 @@ impl TenantConnection {
         TenantTransactionBuilder::new(self)
     }
 
-    /// How many tenants the connection has served since it was opened.
+    /// How many tenants the connection has served since it was opened; those are not counted
+    /// whose schemas it did nothing but migrate, in one message.
     #[must_use]
     pub fn tenants_served(&self) -> usize {
-        self.served.len()
+        self.served.count()
     }
 
     /// Whether the scope is that of the public schema.
@@ -471,7 +476,7 @@ impl TenantConnection {
             }
             self.resident = None;
             self.arrive(&scope, Arrival::Lent)?;
-            self.serve(scope.schema());
+            self.served.visit(scope.schema());
         }
         self.scope = Some(scope);
         let lent = Lent { conn: self, outer };
@@ -487,7 +492,7 @@ impl TenantConnection {
     ) -> std::result::Result<R, E> {
         self.observe();
         self.resident = None;
-        self.serve(scope.schema());
+        self.served.visit(scope.schema());
         let outer = self.scope.replace(scope);
         let lent = Lent { conn: self, outer };
         f(&mut *lent.conn)
@@ -538,15 +543,9 @@ impl TenantConnection {
         } else {
             self.arrive(&scope, Arrival::Checkout)?;
         }
-        self.serve(scope.schema());
+        self.served.visit(scope.schema());
         self.scope = Some(scope);
         Ok(())
-    }
-
-    fn serve(&mut self, schema: &SchemaName) {
-        if !self.served.contains(schema) {
-            self.served.insert(schema.clone());
-        }
     }
 
     /// Makes sure that the server has the path of the scope, whatever happened since.
@@ -603,6 +602,7 @@ impl TenantConnection {
             self.plans.mix();
         }
         if self.notes.take_unprepared() {
+            self.alone = false;
             self.cached = None;
             self.plans.mix();
         }
@@ -822,7 +822,7 @@ impl fmt::Debug for TenantConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TenantConnection")
             .field("scope", &self.scope)
-            .field("tenants_served", &self.served.len())
+            .field("tenants_served", &self.served.count())
             .field("broken", &self.broken)
             .finish_non_exhaustive()
     }

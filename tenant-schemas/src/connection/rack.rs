@@ -105,10 +105,10 @@ impl Sessions {
         credits.sort_unstable();
         let low = credits.get(credits.len() / SPARED).copied()?;
         let cost = |session: &TenantConnection| {
-            let known = session.served.contains(schema);
+            let known = session.served.knows(schema);
             let spared = session.credit > low;
-            let full = session.served.len() >= most;
-            let learns = if known { 0 } else { session.served.len() + 1 };
+            let full = session.served.load() >= most;
+            let learns = if known { 0 } else { session.served.load() + 1 };
             (
                 spared && !known,
                 full && !known,
@@ -124,8 +124,8 @@ impl Sessions {
     /// has served the tenant. What a processor has in its caches is of that one.
     fn last(&self, schema: &SchemaName, most: usize) -> Option<usize> {
         let cost = |session: &TenantConnection| {
-            let known = session.served.contains(schema);
-            let full = session.served.len() >= most;
+            let known = session.served.knows(schema);
+            let full = session.served.load() >= most;
             (full && !known, !known)
         };
         let back = (0..self.idle.len()).rev();

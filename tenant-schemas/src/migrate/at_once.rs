@@ -1,4 +1,4 @@
-//! [`AtOnce`]: pending migrations as one message, which takes the lock, looks at the ledger again, and commits.
+//! [`AtOnce`]: pending migrations as one message, which takes the lock, looks at the state again, and commits.
 
 use crate::ledger::{self, Applied};
 use crate::name::SchemaName;
@@ -6,7 +6,7 @@ use crate::path::SearchPath;
 use crate::registry::Registry;
 use crate::script::{Body, MigrationId, Script};
 use crate::sql;
-use crate::statement::Effects;
+use crate::statement::{self, Effects};
 
 use super::job::Job;
 use super::message::Message;
@@ -15,15 +15,17 @@ use super::run::replan;
 
 /// What is pending in every schema of one kind that has the same migrations, if one message will do.
 ///
-/// It runs only where the ledger is what the table of states said it is. Anything
+/// It runs only where the table of states still says what it did, of the same ledger. Anything
 /// else, a lock that another session has for one, is left to a [`Run`](super::run::Run).
 pub(super) struct AtOnce<'a> {
     steps: Vec<(&'a MigrationId, &'a str)>,
-    /// The ledger's lines as they have to be, and those to be added.
-    before: Vec<String>,
+    /// The lines that the ledger gets.
     new: Vec<Applied>,
-    /// The ledger's fingerprint afterwards.
-    fingerprint: String,
+    /// The ledger's fingerprint as it has to be, and afterwards.
+    before: String,
+    after: String,
+    /// How many tables are opened, at most: one for each statement, and the ledger.
+    tables: usize,
     sees_shared: bool,
     replans: bool,
     /// Diesel's own harness may have recorded something that no ledger explains.
@@ -67,11 +69,13 @@ impl<'a> AtOnce<'a> {
             texts.push((&script.id, sql.as_str()));
             after.push(Applied::of(script));
         }
+        let statements = texts.iter().map(|(_, sql)| statement::split(sql).len());
         let begun = |label| before.iter().any(|own| own.app == label);
         Some(Self {
+            tables: 1 + statements.sum::<usize>(),
             steps: texts,
-            before: before.iter().map(Applied::line).collect(),
-            fingerprint: ledger::fingerprint(&after),
+            before: ledger::fingerprint(before),
+            after: ledger::fingerprint(&after),
             new: after.split_off(before.len()),
             sees_shared,
             replans: !steps.iter().all(|step| step.script.names_nothing),
@@ -91,6 +95,11 @@ impl<'a> AtOnce<'a> {
         &self.new
     }
 
+    /// How many tables are opened, about.
+    pub(super) fn tables(&self) -> usize {
+        self.tables
+    }
+
     /// The message for one schema.
     pub(super) fn message(&self, registry: &Registry, schema: &SchemaName) -> Message<'a> {
         let policy = &registry.policy;
@@ -102,25 +111,22 @@ impl<'a> AtOnce<'a> {
         };
         let path = path.extra(policy.extra.iter().cloned());
         let key = ledger::lock_key(schema);
-        let mut message = Message::beginning(sql::ledgers::begin_alone(&path, key));
-        message.push_own(&sql::ledgers::expect_ledger(
+        let lines: Vec<String> = self.new.iter().map(Applied::line).collect();
+        let mut message =
+            Message::beginning(sql::ledgers::begin_alone(schema, key, self.without_diesel));
+        // What is prepared goes before the path, or it would be planned anew for each schema.
+        message.push_own(&sql::ledgers::advance(
             schema,
             &self.before,
-            self.without_diesel,
+            &self.after,
+            &lines,
         ));
-        // The server forgets what it remembers of tables when one is changed: it knows those
-        // of the bookkeeping as long as that comes first.
+        message.push_own(&sql::set_local_path(&path));
+        // The server forgets what it remembers of tables when one is changed: it knows the
+        // ledger as long as that comes first.
         for ((id, _), new) in self.steps.iter().zip(&self.new) {
             message.push_own(&sql::record(schema, id, &new.checksum));
         }
-        let lines: Vec<String> = self.new.iter().map(Applied::line).collect();
-        let public = registry.public();
-        message.push_own(&sql::ledgers::add_to_state(
-            public,
-            schema,
-            &lines,
-            &self.fingerprint,
-        ));
         for (id, sql) in &self.steps {
             message.push_text(id, sql);
         }

@@ -285,11 +285,11 @@ impl<T: TenantModel> Migrate<'_, T> {
         };
         let registry = self.registry();
         let mut conn = self.tenancy.pool().get()?;
-        if !conn.is_idle() {
+        if !conn.is_ready_alone() {
             return Ok(None);
         }
         let message = at_once.message(registry, &job.schema);
-        if let Err(error) = conn.run_alone(&job.schema, message.text()) {
+        if let Err(error) = conn.run_alone(&job.schema, message.text(), at_once.tables()) {
             // A connection that died: whether before or after the commit, the ledger says.
             if message.stopped_early(&error) || conn.is_condemned() {
                 log::debug!("schema {} is asked again: {error}", job.schema);

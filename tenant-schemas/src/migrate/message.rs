@@ -1,6 +1,6 @@
 //! [`Message`]: several migrations as one text, and the way back from an error to the migration.
 
-use diesel::result::Error as DieselError;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::error::{BoxError, Error, Result};
 use crate::keys;
@@ -207,8 +207,11 @@ impl<'a> Message<'a> {
 
     /// Whether the database stopped before the first migration.
     pub(super) fn stopped_early(&self, error: &DieselError) -> bool {
-        let gave_up = matches!(error, DieselError::DatabaseError(_, information)
-            if information.message().contains(sql::ledgers::NOT_AS_KNOWN));
+        let gave_up = matches!(error, DieselError::DatabaseError(kind, information)
+            if sql::ledgers::is_not_as_known(information.message())
+                // The ledger has what the state did not know of.
+                || matches!(kind, DatabaseErrorKind::UniqueViolation)
+                    && information.table_name().is_some_and(sql::is_ledger));
         let first = self.parts.first().map_or(usize::MAX, |part| part.start);
         gave_up || self.position(error, 0).is_some_and(|at| at < first)
     }

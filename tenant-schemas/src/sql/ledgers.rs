@@ -6,9 +6,8 @@ use diesel::prelude::*;
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Bool, Text};
 
-use super::{DIESEL_LEDGER, DISCARD_PLANS, LEDGER, LINE, STATE, literal, set_local_path, within};
+use super::{DIESEL_LEDGER, LEDGER, STATE, WASH, ledger_of, literal, same_ledger, within};
 use crate::name::SchemaName;
-use crate::path::SearchPath;
 
 /// How many ledgers one statement reads: each takes lock slots for itself and its index.
 pub(crate) const AT_ONCE: usize = 50;
@@ -45,7 +44,8 @@ pub(crate) fn bookkeepings(
 
 /// What is known of the schema that a row of another table names, as an expression: null if
 /// there is no such schema, `=` and its fingerprint if that is one of `expected`, `+` and the
-/// lines of its ledger if it is another, `?` if it has no state.
+/// lines of its ledger if it is another, `?` if it has no state, or that is of a ledger that is
+/// no more: someone put a backup in its place.
 ///
 /// The server's own cache finds the schema. A join would be planned by what
 /// statistics say of a catalog, which has none yet where many schemas are new.
@@ -57,9 +57,10 @@ pub(crate) fn known(public: &SchemaName, schema_column: &str, expected: &[String
          ELSE '+' || pg_catalog.array_to_string(s.applied, E'\\n') END \
          FROM (SELECT pg_catalog.to_regnamespace(\
          pg_catalog.quote_ident({schema_column}::text))::oid) AS n (oid) \
-         LEFT JOIN {state} AS s ON s.schema_name = {schema_column}::text AND s.schema_oid = n.oid)",
+         LEFT JOIN {state} AS s ON s.schema_name = {schema_column}::text AND s.schema_oid = n.oid AND {same_ledger})",
         expected = expected.join(", "),
         state = within(public, STATE),
+        same_ledger = same_ledger(&format!("{schema_column}::text")),
     )
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn ledgers(
 }
 
 /// What an error says that ends a message because a schema is not as it was known to be.
-pub(crate) const NOT_AS_KNOWN: &str = "tenant-schemas: not as known, asking again";
+const NOT_AS_KNOWN: &str = "tenant-schemas: not as known, asking again";
 
 /// Fails with [`NOT_AS_KNOWN`]; planning a query can't work it out beforehand.
 fn give_up() -> String {
@@ -105,57 +106,63 @@ fn give_up() -> String {
     )
 }
 
-/// Begins a transaction on `path`, which takes a schema's lock; it fails if another session has that.
-///
-/// What the session kept of a tenant before is gone. The commit waits for no
-/// disk: [`flush`] does, for all that went before.
-pub(crate) fn begin_alone(path: &SearchPath, key: i64) -> String {
+/// Takes a schema's lock until the transaction ends, whose commit waits for no disk; fails if
+/// another session has it, or a table is there that must not be.
+const LOCK: &str = "__tenant_schemas_lock";
+
+/// Writes what a migration changes in the table of states, and fails if that is not as it was
+/// known to be.
+const ADVANCE: &str = "__tenant_schemas_advance";
+
+/// Whether an error speaks of a statement of [`prepare`], or of what made one fail.
+pub(crate) fn is_not_as_known(message: &str) -> bool {
+    [NOT_AS_KNOWN, LOCK, ADVANCE]
+        .iter()
+        .any(|text| message.contains(text))
+}
+
+/// Prepares what every message has in common, and is not planned anew for each schema then.
+pub(crate) fn prepare(public: &SchemaName) -> String {
     format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED; CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; {DISCARD_PLANS}; UNLISTEN *; {path}; \
-         SET LOCAL synchronous_commit TO off; SELECT pg_catalog.pg_advisory_unlock_all(), \
-         CASE WHEN pg_catalog.pg_try_advisory_xact_lock({key}) THEN 0 ELSE {give_up} END",
-        path = set_local_path(path),
+        "PREPARE {LOCK} (bigint, text) AS SELECT pg_catalog.pg_advisory_unlock_all(), \
+         pg_catalog.set_config('synchronous_commit', 'off', true), \
+         CASE WHEN pg_catalog.pg_try_advisory_xact_lock($1) AND pg_catalog.to_regclass($2) IS NULL \
+         THEN 0 ELSE {give_up} END; \
+         PREPARE {ADVANCE} (text, text, text, text[]) AS UPDATE {state} SET \
+         fingerprint = CASE WHEN fingerprint = $2 AND ledger_oid = {ledger} \
+         THEN $3 ELSE {give_up}::text END, \
+         applied = applied || $4, updated_at = pg_catalog.now() WHERE schema_name = $1",
         give_up = give_up(),
+        state = within(public, STATE),
+        ledger = ledger_of("$1"),
     )
 }
 
-/// Fails if a ledger does not consist of these lines, in this order.
+/// Begins a transaction, which takes a schema's lock; it fails if another session has that.
+///
+/// What the session kept of a tenant before is gone. The commit waits for no
+/// disk: [`flush`] does, for all that went before. The path is still the session's.
+pub(crate) fn begin_alone(schema: &SchemaName, key: i64, without_diesel: bool) -> String {
+    let diesel = if without_diesel {
+        literal(&within(schema, DIESEL_LEDGER))
+    } else {
+        "NULL".to_owned()
+    };
+    format!("BEGIN ISOLATION LEVEL READ COMMITTED; {WASH}; EXECUTE {LOCK}({key}, {diesel})")
+}
+
+/// Adds lines to what the table of states says of a schema, if that had this fingerprint before.
 ///
 /// It is a statement of its own behind the one that takes the lock: it sees what
 /// was committed until then, whatever the database's isolation level is.
-pub(crate) fn expect_ledger(schema: &SchemaName, lines: &[String], without_diesel: bool) -> String {
-    let without_diesel = if without_diesel {
-        let table = literal(&within(schema, DIESEL_LEDGER));
-        format!(" AND pg_catalog.to_regclass({table}) IS NULL")
-    } else {
-        String::new()
-    };
-    format!(
-        "SELECT CASE WHEN coalesce(pg_catalog.string_agg({LINE}, E'\\n'), '') = {lines}{without_diesel} \
-         THEN 0 ELSE {give_up} END FROM {ledger} AS l",
-        lines = literal(&lines.join("\n")),
-        give_up = give_up(),
-        ledger = within(schema, LEDGER),
-    )
-}
-
-/// Adds lines to what the table of states says of a schema.
-pub(crate) fn add_to_state(
-    public: &SchemaName,
-    schema: &SchemaName,
-    lines: &[String],
-    fingerprint: &str,
-) -> String {
+pub(crate) fn advance(schema: &SchemaName, before: &str, after: &str, lines: &[String]) -> String {
     let lines: Vec<String> = lines.iter().map(|line| literal(line)).collect();
     format!(
-        "UPDATE {state} SET fingerprint = {fingerprint}, applied = applied || ARRAY[{lines}], \
-         updated_at = now() WHERE schema_name = {name} \
-         AND schema_oid = '{quoted}'::pg_catalog.regnamespace",
-        state = within(public, STATE),
-        fingerprint = literal(fingerprint),
-        lines = lines.join(", "),
+        "EXECUTE {ADVANCE}({name}, {before}, {after}, ARRAY[{lines}])",
         name = literal(schema.as_str()),
-        quoted = schema.quoted(),
+        before = literal(before),
+        after = literal(after),
+        lines = lines.join(", "),
     )
 }
 

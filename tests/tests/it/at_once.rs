@@ -1,5 +1,7 @@
 //! A schema that lacks what one transaction can do gets it as one message: what that may not get wrong.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,19 +83,136 @@ fn ledger_state_and_tables_agree_afterwards() {
     }
 }
 
+/// Puts the ledger of `t1` back to a state before `rooms`, by other hands.
+fn put_back(db: &Db, ledger: &str) {
+    let drop =
+        "DROP TABLE t1.rooms; CREATE TABLE t1.kept AS TABLE t1.__tenant_migrations WITH NO DATA";
+    db.raw()
+        .batch_execute(&format!("{drop}; {ledger}; DROP TABLE t1.kept"))
+        .expect("changed");
+}
+
 #[test]
-fn a_ledger_that_is_not_what_its_state_says_is_read_again_before_anything_runs() {
+fn a_ledger_that_came_from_a_backup_is_read_again() {
+    // What `pg_restore --clean --schema` does: the schema itself stays.
+    let restored = "DROP TABLE t1.__tenant_migrations; \
+         CREATE TABLE t1.__tenant_migrations (LIKE t1.kept INCLUDING ALL); \
+         ALTER TABLE t1.__tenant_migrations ALTER COLUMN run_on SET DEFAULT now(), ADD PRIMARY KEY (app, version)";
     let db = Db::new();
     db.tenants(["t1", "t2"]);
-    // Put back to a state before `rooms`, by other hands.
-    db.raw()
-        .batch_execute("DROP TABLE t1.rooms; DELETE FROM t1.__tenant_migrations")
-        .expect("changed");
+    put_back(&db, restored);
+    // Nothing is pending, as far as the states say.
+    let again = || db.again(|builder| builder.app(customers()).app(hotels()));
+    assert_eq!(
+        again()
+            .migrate()
+            .tenants()
+            .check()
+            .expect("checked")
+            .schemas
+            .len(),
+        1
+    );
+    let report = again().migrate().tenants().run();
+    assert_eq!(counts(report.expect("a report")), [1, 0]);
+    put_back(&db, restored);
     let report = with(&db, beds()).migrate().tenants().run();
     assert_eq!(counts(report.expect("a report")), [2, 1]);
     assert_eq!(columns(&db, "t1"), ["id", "name", "beds"]);
     let [ledger, state] = ledger_and_state(&db, "t1");
     assert_eq!(ledger, state);
+}
+
+#[test]
+fn a_ledger_that_was_changed_by_hand_is_read_again_by_a_run_that_verifies() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    put_back(&db, "DELETE FROM t1.__tenant_migrations");
+    let report = with(&db, beds()).migrate().tenants().verify(true).run();
+    assert_eq!(counts(report.expect("a report")), [2, 1]);
+    assert_eq!(columns(&db, "t1"), ["id", "name", "beds"]);
+    let [ledger, state] = ledger_and_state(&db, "t1");
+    assert_eq!(ledger, state);
+}
+
+#[test]
+fn states_that_do_not_say_which_ledger_they_are_of_are_written_anew() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    db.raw()
+        .batch_execute("ALTER TABLE __tenant_schemas DROP COLUMN ledger_oid")
+        .expect("as an earlier version made it");
+    let tenancy = with(&db, beds());
+    let run = || tenancy.migrate().tenants().jobs(2).run().expect("a report");
+    assert_eq!(counts(run()), [1, 1]);
+    assert_eq!(counts(run()), [0, 0]);
+    let of = "SELECT schema_name AS value FROM __tenant_schemas \
+         WHERE ledger_oid = to_regclass(schema_name || '.__tenant_migrations') ORDER BY 1";
+    assert_eq!(db.strings(of), ["t1", "t2"]);
+}
+
+#[test]
+fn what_the_messages_have_in_common_is_prepared_again_after_it_was_deallocated() {
+    let db = Db::new();
+    let [t1, _, _] = db.tenants(["t1", "t2", "t3"]);
+    let tenancy = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(beds())
+            .pool_size(1)
+    });
+    for (schema, by_hand) in [
+        ("t1", "DEALLOCATE ALL"),
+        ("t2", "DISCARD ALL"),
+        ("t3", "SELECT"),
+    ] {
+        let only = tenancy.migrate().schema(&name(schema));
+        assert_eq!(counts(only.run().expect("a report")).pop(), Some(1));
+        assert_eq!(columns(&db, schema), ["id", "name", "beds"]);
+        let mut conn = tenancy.tenant(&t1).expect("a connection");
+        conn.batch_execute(by_hand).expect("run");
+    }
+}
+
+#[test]
+fn a_state_that_changed_since_the_fleet_was_read_is_asked_again() {
+    let db = Db::new();
+    let [t1, _] = db.tenants(["t1", "t2"]);
+    let tenancy = with(&db, beds());
+    // By the time that `t2` has its turn, the state of it says something else.
+    let raw = std::sync::Mutex::new(db.raw());
+    let report = tenancy.migrate().tenants().executor(Meanwhile(raw)).run();
+    assert_eq!(counts(report.expect("a report")), [1, 2]);
+    assert_eq!(columns(&db, "t2"), ["id", "name", "beds"]);
+    assert_eq!(
+        rooms_of(&mut tenancy.tenant(&t1).expect("a connection")),
+        [""; 0]
+    );
+}
+
+/// Takes `rooms` back in `t2` after the first job, as a run does.
+struct Meanwhile(std::sync::Mutex<diesel::PgConnection>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl tenant_schemas::Executor for Meanwhile {
+    fn execute(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+        job(0);
+        self.0
+            .lock()
+            .expect("unpoisoned")
+            .batch_execute(
+                "DROP TABLE t2.rooms; DELETE FROM t2.__tenant_migrations; \
+                 UPDATE __tenant_schemas SET applied = '{}', fingerprint = 'another' WHERE schema_name = 't2'",
+            )
+            .expect("changed");
+        (1..jobs).for_each(job);
+    }
 }
 
 #[test]
@@ -352,27 +471,36 @@ fn a_schema_that_is_made_anew_while_the_run_is_on_its_way_is_an_error_or_migrate
 }
 
 #[test]
-fn a_run_retires_connections_as_other_work_does() {
-    let db = Db::new();
-    let schemas: [String; 9] = std::array::from_fn(|number| format!("t{number}"));
-    db.tenants(schemas.each_ref().map(String::as_str));
-    let tenancy = db.again(|builder| {
-        builder
-            .app(customers())
-            .app(hotels())
-            .app(beds())
-            .pool_size(2)
-            .max_tenants_per_connection(3)
-    });
-    let run = tenancy.migrate().tenants().jobs(2).run().expect("a report");
-    assert_eq!(counts(run), [1; 9]);
-    let conns: Vec<_> = (0..2)
-        .map(|_| tenancy.public().expect("a connection"))
-        .collect();
-    // The public schema counts as well.
-    let served: Vec<usize> = conns.iter().map(|conn| conn.tenants_served()).collect();
-    assert!(served.iter().all(|served| *served <= 3 + 1), "{served:?}");
-    assert!(served.iter().any(|served| *served > 1), "{served:?}");
+fn a_run_retires_connections_by_the_tables_that_they_opened() {
+    let opened = |statements: usize| {
+        let db = Db::new();
+        let schemas: [String; 9] = std::array::from_fn(|number| format!("t{number}"));
+        db.tenants(schemas.each_ref().map(String::as_str));
+        let columns = |number| format!("ALTER TABLE rooms ADD COLUMN c{number} integer;");
+        let up: String = (0..statements).map(columns).collect();
+        let app = sql_app("columns", AppScope::Tenant, &[("1_columns", &up, "")]);
+        let opened = Arc::new(AtomicUsize::new(0));
+        let tenancy = db.again(|builder| {
+            let opened = Arc::clone(&opened);
+            builder
+                .app(customers())
+                .app(hotels())
+                .app(app)
+                .pool_size(2)
+                .max_tenants_per_connection(3)
+                .on_connect(move |_| {
+                    opened.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                })
+        });
+        let run = tenancy.migrate().tenants().run().expect("a report");
+        assert_eq!(counts(run), [1; 9]);
+        // So many are opened, whoever closes one opens another in its place, in time.
+        opened.load(Ordering::SeqCst)
+    };
+    // One statement and the ledger: a tenth of what a tenant counts.
+    assert_eq!(opened(1), 2);
+    assert!(opened(40) > 2);
 }
 
 #[test]

@@ -177,8 +177,9 @@ fn what_one_transaction_can_do_is_one_statement_for_each_tenant() {
         statements - tenants
     });
     assert_eq!(counts[0], counts[1]);
-    // The checkout and the tenants; the checkout, the wait for the disk, and what came there.
-    assert_eq!(counts[0], 5);
+    // The checkout and the tenants; what is prepared for the messages; the checkout, the wait for
+    // the disk, and what came there.
+    assert_eq!(counts[0], 6);
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! [`Served`]: whom a session has served, and how much of the server's memory that took.
+
+use std::collections::HashSet;
+
+use crate::name::SchemaName;
+
+/// How many tables are as much for a session to remember as a tenant that it served: 0.4 MB.
+const TABLES: usize = 20;
+
+/// Whom a session has served since it was opened.
+#[derive(Default)]
+pub(super) struct Served {
+    tenants: HashSet<SchemaName>,
+    migrated: HashSet<SchemaName>,
+    /// How many tables were opened where it only migrated.
+    tables: usize,
+}
+
+impl Served {
+    /// A tenant came, and may have used all that it has.
+    pub(super) fn visit(&mut self, schema: &SchemaName) {
+        if !self.tenants.contains(schema) {
+            self.tenants.insert(schema.clone());
+        }
+    }
+
+    /// A schema was migrated, for which about so many tables were opened.
+    pub(super) fn migrate(&mut self, schema: &SchemaName, tables: usize) {
+        if !self.saw(schema) {
+            self.tables += tables.min(TABLES);
+            self.migrated.insert(schema.clone());
+        }
+    }
+
+    /// Whether a tenant came before.
+    pub(super) fn knows(&self, schema: &SchemaName) -> bool {
+        self.tenants.contains(schema)
+    }
+
+    /// Whether anything was done in a schema before.
+    pub(super) fn saw(&self, schema: &SchemaName) -> bool {
+        self.knows(schema) || self.migrated.contains(schema)
+    }
+
+    /// How many tenants came.
+    pub(super) fn count(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// As how many tenants the session counts, if it is to be closed in time.
+    pub(super) fn load(&self) -> usize {
+        self.tenants.len() + self.tables / TABLES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_counts_by_the_tables_and_never_more_than_a_visit() {
+        let name = |number: usize| -> SchemaName { format!("t{number}").parse().expect("valid") };
+        let mut served = Served::default();
+        for number in 0..10 {
+            served.migrate(&name(number), 2);
+            served.migrate(&name(number), 2);
+        }
+        assert_eq!((served.count(), served.load()), (0, 1));
+        served.migrate(&name(10), 1_000);
+        assert_eq!(served.load(), 2);
+        served.visit(&name(0));
+        assert_eq!((served.count(), served.load()), (1, 3));
+        assert!(served.knows(&name(0)) && !served.knows(&name(1)));
+        assert!(served.saw(&name(1)) && !served.saw(&name(11)));
+    }
+}
