@@ -82,7 +82,8 @@ pub(crate) fn require_schema_and_unlock(schema: &SchemaName) -> String {
 /// Sets the path for the session, and fails if its schema is not there: [`require_schema`] and
 /// [`set_path`] as one statement that can be prepared.
 ///
-/// The path is written as `SET` writes it, or, `as_written`, as [`set_path_as_written`] does.
+/// The path is written as `SET` writes it, or, `as_written`, as [`set_path_as_written`] does. If it
+/// is there already it is not set: the next query would look all its schemas up again.
 pub(crate) fn stay(path: &SearchPath, as_written: bool) -> String {
     // As text first: what a literal of the type itself means is settled when it is prepared.
     let schema = literal(&path.schema().quoted());
@@ -97,7 +98,8 @@ pub(crate) fn stay(path: &SearchPath, as_written: bool) -> String {
     };
     format!(
         "SELECT {schema}::pg_catalog.text::pg_catalog.regnamespace, \
-         pg_catalog.set_config('search_path', {names}, false)"
+         CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) ({names}) \
+         THEN pg_catalog.set_config('search_path', {names}, false) END"
     )
 }
 
