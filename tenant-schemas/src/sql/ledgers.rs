@@ -124,13 +124,13 @@ pub(crate) fn is_not_as_known(message: &str) -> bool {
 /// Prepares what every message has in common, and is not planned anew for each schema then.
 pub(crate) fn prepare(public: &SchemaName) -> String {
     format!(
-        "PREPARE {LOCK} (bigint, text) AS SELECT pg_catalog.pg_advisory_unlock_all(), \
+        "PREPARE {LOCK} (pg_catalog.int8, pg_catalog.text) AS SELECT pg_catalog.pg_advisory_unlock_all(), \
          pg_catalog.set_config('synchronous_commit', 'off', true), \
          CASE WHEN pg_catalog.pg_try_advisory_xact_lock($1) AND pg_catalog.to_regclass($2) IS NULL \
          THEN 0 ELSE {give_up} END; \
-         PREPARE {ADVANCE} (text, text, text, text[]) AS UPDATE {state} SET \
+         PREPARE {ADVANCE} (pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text[]) AS UPDATE {state} SET \
          fingerprint = CASE WHEN fingerprint = $2 AND ledger_oid = {ledger} \
-         THEN $3 ELSE {give_up}::text END, \
+         THEN $3 ELSE {give_up}::pg_catalog.text END, \
          applied = applied || $4, updated_at = pg_catalog.now() WHERE schema_name = $1",
         give_up = give_up(),
         state = within(public, STATE),
