@@ -22,8 +22,8 @@ impl TenantConnection {
             && !self.notes.settings();
         if idle && !self.alone {
             let prepare = sql::ledgers::prepare(&self.policy.public);
-            let prepared = self.own(|inner| inner.batch_execute(&prepare));
-            self.alone = prepared
+            self.alone = self
+                .send_alone(&prepare)
                 .inspect_err(|error| log::debug!("migrations take the longer way: {error}"))
                 .is_ok();
         }
@@ -38,17 +38,22 @@ impl TenantConnection {
         transaction: &str,
         tables: usize,
     ) -> QueryResult<()> {
-        if self.served.saw(schema) {
-            // What was planned there before may have found tables of other schemas.
-            self.own(|inner| inner.batch_execute(sql::DISCARD_PLANS))?;
-        }
-        self.served.migrate(schema, tables);
         // Something of this schema may be left, for the next checkout to remove.
         self.resident = None;
-        let ran = self.own(|inner| inner.batch_execute(transaction));
-        if ran.is_err() && self.own(|inner| inner.batch_execute("ROLLBACK")).is_err() {
+        if self.served.saw(schema) {
+            // What was planned there before may have found tables of other schemas.
+            self.send_alone(sql::DISCARD_PLANS)?;
+        }
+        self.served.migrate(schema, tables);
+        self.send_alone(transaction)
+    }
+
+    /// Sends SQL of our own. A connection that does not recover from a failure is to be closed.
+    fn send_alone(&mut self, sql: &str) -> QueryResult<()> {
+        let sent = self.own(|inner| inner.batch_execute(sql));
+        if sent.is_err() && self.own(|inner| inner.batch_execute("ROLLBACK")).is_err() {
             self.condemn();
         }
-        ran
+        sent
     }
 }
