@@ -245,22 +245,33 @@ pub(crate) fn fleet(
     Ok(schemas
         .iter()
         .map(|(schema, kind)| {
-            let expected = fingerprints
-                .iter()
-                .find(|(known, _)| known == kind)
-                .map(|(_, fingerprint)| fingerprint);
             match rows.remove(schema.as_str()) {
                 None => Known::Missing,
-                Some(row) if row.fingerprint.as_ref() == expected => Known::Current,
-                // A fingerprint that another kind of tenant would have.
-                Some(row) => row.applied.map_or(Known::Nothing, |lines| {
-                    Known::Applied(
-                        lines
-                            .iter()
-                            .filter_map(|line| Applied::parse(line))
-                            .collect(),
-                    )
-                }),
+                Some(sql::FleetRow {
+                    fingerprint: None, ..
+                }) => Known::Nothing,
+                Some(sql::FleetRow {
+                    fingerprint: Some(fingerprint),
+                    applied,
+                    ..
+                }) => {
+                    let mut of = fingerprints
+                        .iter()
+                        .filter(|(_, expected)| *expected == fingerprint)
+                        .map(|(kind, _)| kind);
+                    match (of.clone().any(|expected| expected == kind), of.next()) {
+                        (true, _) => Known::Current,
+                        // What another kind of tenant would have.
+                        (false, Some(other)) => Known::Applied(registry.all_applied(other)),
+                        (false, None) => Known::Applied(
+                            applied
+                                .iter()
+                                .flatten()
+                                .filter_map(|line| Applied::parse(line))
+                                .collect(),
+                        ),
+                    }
+                }
             }
         })
         .collect())

@@ -1,6 +1,7 @@
 //! A transaction of our own in a schema, as one message, on a connection without a scope.
 
 use diesel::connection::SimpleConnection as _;
+use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 
 use crate::name::SchemaName;
@@ -20,14 +21,14 @@ impl TenantConnection {
             && !self.is_dead()
             && !self.notes.raw_transaction()
             && !self.notes.settings();
-        if idle && !self.alone {
-            let prepare = sql::ledgers::prepare(&self.policy.public);
+        if idle && self.alone.is_none() {
+            let public = self.policy.public.clone();
             self.alone = self
-                .send_alone(&prepare)
+                .try_alone(|inner| sql::ledgers::prepare(inner, &public))
                 .inspect_err(|error| log::debug!("migrations take the longer way: {error}"))
-                .is_ok();
+                .ok();
         }
-        idle && self.alone
+        idle && self.alone == Some(true)
     }
 
     /// Runs `transaction`, which begins with [`begin_alone`](crate::sql::ledgers::begin_alone),
@@ -42,18 +43,21 @@ impl TenantConnection {
         self.resident = None;
         if self.served.saw(schema) {
             // What was planned there before may have found tables of other schemas.
-            self.send_alone(sql::DISCARD_PLANS)?;
+            self.try_alone(|inner| inner.batch_execute(sql::DISCARD_PLANS))?;
         }
         self.served.migrate(schema, tables);
-        self.send_alone(transaction)
+        self.try_alone(|inner| inner.batch_execute(transaction))
     }
 
     /// Sends SQL of our own. A connection that does not recover from a failure is to be closed.
-    fn send_alone(&mut self, sql: &str) -> QueryResult<()> {
-        let sent = self.own(|inner| inner.batch_execute(sql));
-        if sent.is_err() && self.own(|inner| inner.batch_execute("ROLLBACK")).is_err() {
+    fn try_alone<R>(
+        &mut self,
+        send: impl FnOnce(&mut PgConnection) -> QueryResult<R>,
+    ) -> QueryResult<R> {
+        let result = self.own(send);
+        if result.is_err() && self.own(|inner| inner.batch_execute("ROLLBACK")).is_err() {
             self.condemn();
         }
-        sent
+        result
     }
 }

@@ -181,8 +181,8 @@ pub struct TenantConnection {
     /// The user set an instrumentation of their own.
     instrumented: bool,
     served: Served,
-    /// What goes before [`run_alone`](Self::run_alone) is prepared.
-    alone: bool,
+    /// Whether [`run_alone`](Self::run_alone) can be called; `None` if nobody looked.
+    alone: Option<bool>,
     broken: bool,
     /// When the session began.
     born: Instant,
@@ -214,7 +214,7 @@ impl TenantConnection {
             cache_size: CacheSize::Unbounded,
             instrumented: false,
             served: Served::default(),
-            alone: false,
+            alone: None,
             broken: false,
             born: Instant::now(),
             credit: 0,
@@ -602,7 +602,7 @@ impl TenantConnection {
             self.plans.mix();
         }
         if self.notes.take_unprepared() {
-            self.alone = false;
+            self.alone = None;
             self.cached = None;
             self.plans.mix();
         }

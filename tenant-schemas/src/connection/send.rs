@@ -254,7 +254,7 @@ impl TenantConnection {
             self.inner
                 .set_prepared_statement_cache_size(self.cache_size);
             self.plans.clear();
-            self.alone = false;
+            self.alone = None;
             self.cached = None;
             // A migration may have made it.
             self.carrying.carrier = Carrier::Unasked;

@@ -1,6 +1,6 @@
 //! [`Served`]: whom a session has served, and how much of the server's memory that took.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::name::SchemaName;
 
@@ -11,8 +11,8 @@ const TABLES: usize = 20;
 #[derive(Default)]
 pub(super) struct Served {
     tenants: HashSet<SchemaName>,
-    migrated: HashSet<SchemaName>,
-    /// How many tables were opened where it only migrated.
+    /// How many tables were opened where it only migrated, and in all of these.
+    migrated: HashMap<SchemaName, usize>,
     tables: usize,
 }
 
@@ -26,9 +26,11 @@ impl Served {
 
     /// A schema was migrated, for which about so many tables were opened.
     pub(super) fn migrate(&mut self, schema: &SchemaName, tables: usize) {
-        if !self.saw(schema) {
-            self.tables += tables.min(TABLES);
-            self.migrated.insert(schema.clone());
+        if !self.knows(schema) {
+            let opened = self.migrated.entry(schema.clone()).or_default();
+            let more = tables.min(TABLES - *opened);
+            *opened += more;
+            self.tables += more;
         }
     }
 
@@ -39,7 +41,7 @@ impl Served {
 
     /// Whether anything was done in a schema before.
     pub(super) fn saw(&self, schema: &SchemaName) -> bool {
-        self.knows(schema) || self.migrated.contains(schema)
+        self.knows(schema) || self.migrated.contains_key(schema)
     }
 
     /// How many tenants came.
@@ -62,14 +64,19 @@ mod tests {
         let name = |number: usize| -> SchemaName { format!("t{number}").parse().expect("valid") };
         let mut served = Served::default();
         for number in 0..10 {
-            served.migrate(&name(number), 2);
-            served.migrate(&name(number), 2);
+            served.migrate(&name(number), 1);
+            served.migrate(&name(number), 1);
         }
         assert_eq!((served.count(), served.load()), (0, 1));
-        served.migrate(&name(10), 1_000);
+        served.migrate(&name(9), 1_000);
+        assert_eq!(served.load(), 1);
+        served.migrate(&name(8), 2);
         assert_eq!(served.load(), 2);
+        served.migrate(&name(10), 1_000);
+        assert_eq!(served.load(), 3);
         served.visit(&name(0));
-        assert_eq!((served.count(), served.load()), (1, 3));
+        served.migrate(&name(0), 1_000);
+        assert_eq!((served.count(), served.load()), (1, 4));
         assert!(served.knows(&name(0)) && !served.knows(&name(1)));
         assert!(served.saw(&name(1)) && !served.saw(&name(11)));
     }

@@ -122,20 +122,51 @@ pub(crate) fn is_not_as_known(message: &str) -> bool {
 }
 
 /// Prepares what every message has in common, and is not planned anew for each schema then.
-pub(crate) fn prepare(public: &SchemaName) -> String {
-    format!(
+///
+/// Says whether it did: not if the project hung something onto the table of states that is to run in
+/// the tenant's own schema, or may keep a row from being seen.
+pub(crate) fn prepare(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        plain: bool,
+        #[diesel(sql_type = Array<Text>)]
+        prepared: Vec<String>,
+    }
+    let state = within(public, STATE);
+    let row: Row = diesel::sql_query(format!(
+        "SELECT NOT (c.relhastriggers OR c.relhasrules OR c.relrowsecurity) AS plain, \
+         ARRAY(SELECT p.name FROM pg_catalog.pg_prepared_statements AS p \
+         WHERE p.name IN ('{LOCK}', '{ADVANCE}')) AS prepared \
+         FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass($1)"
+    ))
+    .bind::<Text, _>(&state)
+    .get_result(conn)?;
+    if !row.plain {
+        return Ok(false);
+    }
+    let mut statements: Vec<String> = row
+        .prepared
+        .iter()
+        .map(|name| format!("DEALLOCATE {name}"))
+        .collect();
+    let give_up = give_up();
+    statements.push(format!(
         "PREPARE {LOCK} (pg_catalog.int8, pg_catalog.text) AS SELECT pg_catalog.pg_advisory_unlock_all(), \
          pg_catalog.set_config('synchronous_commit', 'off', true), \
          CASE WHEN pg_catalog.pg_try_advisory_xact_lock($1) AND pg_catalog.to_regclass($2) IS NULL \
-         THEN 0 ELSE {give_up} END; \
-         PREPARE {ADVANCE} (pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text[]) AS UPDATE {state} SET \
-         fingerprint = CASE WHEN fingerprint = $2 AND ledger_oid = {ledger} \
-         THEN $3 ELSE {give_up}::pg_catalog.text END, \
-         applied = applied || $4, updated_at = pg_catalog.now() WHERE schema_name = $1",
-        give_up = give_up(),
-        state = within(public, STATE),
+         THEN 0 ELSE {give_up} END"
+    ));
+    statements.push(format!(
+        "PREPARE {ADVANCE} (pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text[]) AS \
+         WITH advanced AS (UPDATE {state} SET fingerprint = $3, applied = applied || $4, \
+         updated_at = pg_catalog.now() \
+         WHERE schema_name = $1 AND fingerprint = $2 AND ledger_oid = {ledger} RETURNING 1) \
+         SELECT CASE WHEN EXISTS (SELECT FROM advanced) THEN 0 ELSE {give_up} END",
         ledger = ledger_of("$1"),
-    )
+    ));
+    super::run_together(conn, &statements)?;
+    Ok(true)
 }
 
 /// Begins a transaction, which takes a schema's lock; it fails if another session has that.

@@ -181,8 +181,12 @@ fn a_state_that_changed_since_the_fleet_was_read_is_asked_again() {
     let [t1, _] = db.tenants(["t1", "t2"]);
     let tenancy = with(&db, beds());
     // By the time that `t2` has its turn, the state of it says something else.
-    let raw = std::sync::Mutex::new(db.raw());
-    let report = tenancy.migrate().tenants().executor(Meanwhile(raw)).run();
+    let meanwhile = Meanwhile::new(
+        &db,
+        "DROP TABLE t2.rooms; DELETE FROM t2.__tenant_migrations; \
+         UPDATE __tenant_schemas SET applied = '{}', fingerprint = 'another' WHERE schema_name = 't2'",
+    );
+    let report = tenancy.migrate().tenants().executor(meanwhile).run();
     assert_eq!(counts(report.expect("a report")), [1, 2]);
     assert_eq!(columns(&db, "t2"), ["id", "name", "beds"]);
     assert_eq!(
@@ -191,8 +195,36 @@ fn a_state_that_changed_since_the_fleet_was_read_is_asked_again() {
     );
 }
 
-/// Takes `rooms` back in `t2` after the first job, as a run does.
-struct Meanwhile(std::sync::Mutex<diesel::PgConnection>);
+#[test]
+fn a_state_that_is_gone_since_the_fleet_was_read_is_asked_again() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    // The migration does not need what the schema lacks now: nothing else would tell.
+    let app = sql_app(
+        "beds",
+        AppScope::Tenant,
+        &[("1_beds", "CREATE TABLE beds (id integer)", "")],
+    );
+    let meanwhile = Meanwhile::new(
+        &db,
+        "DROP TABLE t2.rooms; DELETE FROM t2.__tenant_migrations; \
+         DELETE FROM __tenant_schemas WHERE schema_name = 't2'",
+    );
+    let tenancy = with(&db, app);
+    let report = tenancy.migrate().tenants().executor(meanwhile).run();
+    assert_eq!(counts(report.expect("a report")), [1, 2]);
+    let [ledger, state] = ledger_and_state(&db, "t2");
+    assert_eq!((ledger.len(), ledger), (2, state));
+}
+
+/// Does something after the first job.
+struct Meanwhile(std::sync::Mutex<diesel::PgConnection>, &'static str);
+
+impl Meanwhile {
+    fn new(db: &Db, sql: &'static str) -> Self {
+        Self(std::sync::Mutex::new(db.raw()), sql)
+    }
+}
 
 impl std::fmt::Debug for Meanwhile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -206,10 +238,7 @@ impl tenant_schemas::Executor for Meanwhile {
         self.0
             .lock()
             .expect("unpoisoned")
-            .batch_execute(
-                "DROP TABLE t2.rooms; DELETE FROM t2.__tenant_migrations; \
-                 UPDATE __tenant_schemas SET applied = '{}', fingerprint = 'another' WHERE schema_name = 't2'",
-            )
+            .batch_execute(self.1)
             .expect("changed");
         (1..jobs).for_each(job);
     }
@@ -570,4 +599,93 @@ fn a_database_whose_transactions_are_serializable_is_migrated_by_several_jobs() 
     });
     let run = tenancy.migrate().tenants().jobs(8).run().expect("a report");
     assert_eq!(counts(run), [1; 40]);
+}
+
+/// Lets `public.__tenant_schemas` write into whatever table `audit` it finds.
+const AUDIT: &str = "CREATE FUNCTION public.noted() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN INSERT INTO audit VALUES (NEW.schema_name); RETURN NEW; END $$; \
+    CREATE TRIGGER noted AFTER UPDATE ON public.__tenant_schemas \
+    FOR EACH ROW EXECUTE FUNCTION public.noted()";
+
+#[test]
+fn a_trigger_on_the_table_of_states_runs_in_the_schema_that_is_migrated() {
+    // It was there, or came while the session was at work already.
+    for early in [true, false] {
+        let db = Db::new();
+        let [_, t2, _] = db.tenants(["t1", "t2", "t3"]);
+        let audit = "CREATE TABLE t1.audit (who text); CREATE TABLE t2.audit (who text); \
+             CREATE TABLE t3.audit (who text)";
+        let mut raw = db.raw();
+        raw.batch_execute(audit).expect("made");
+        let tenancy = db.again(|builder| {
+            builder
+                .app(customers())
+                .app(hotels())
+                .app(beds())
+                .pool_size(2)
+        });
+        let only = |schema: &str| tenancy.migrate().schema(&name(schema)).run();
+        // The session that migrates was at `t2` before.
+        let visit = || {
+            let public = tenancy.public().expect("a connection");
+            let conn = tenancy.tenant(&t2).expect("a connection");
+            drop((conn, public));
+        };
+        visit();
+        if early {
+            raw.batch_execute(AUDIT).expect("made");
+        } else {
+            assert_eq!(counts(only("t3").expect("a report")), [1]);
+            visit();
+            raw.batch_execute(AUDIT).expect("made");
+        }
+        let report = only("t1").expect("a report");
+        let audit = |schema| db.strings(&format!("SELECT who AS value FROM {schema}.audit"));
+        assert_eq!(audit("t2"), [""; 0]);
+        assert_eq!(counts(report), [1]);
+        assert_eq!(audit("t1"), ["t1"]);
+    }
+}
+
+#[test]
+fn a_schema_that_a_role_may_not_use_is_as_its_state_says() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    let role = format!("{}_watch", db.database.name());
+    db.raw()
+        .batch_execute(&format!(
+            "CREATE ROLE {role}; GRANT USAGE ON SCHEMA public, t1 TO {role}; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA public, t1 TO {role}"
+        ))
+        .expect("a role");
+    let as_role = format!("SET ROLE {role}");
+    let watch = |app: Option<App>| {
+        let as_role = as_role.clone();
+        db.again(|builder| {
+            let builder = builder.app(customers()).app(hotels());
+            let builder = match app {
+                Some(app) => builder.app(app),
+                None => builder,
+            };
+            builder.on_connect(move |conn| conn.batch_execute(&as_role))
+        })
+    };
+    let current = watch(None);
+    let pending = current.migrate().tenants().check().expect("checked");
+    assert!(pending.is_empty(), "{pending:?}");
+    assert_eq!(current.status().expect("a status").tenants.len(), 2);
+    assert_eq!(
+        counts(current.migrate().tenants().run().expect("run")),
+        [0, 0]
+    );
+    let behind = watch(Some(beds()));
+    let pending = behind.migrate().tenants().check().expect("checked");
+    assert_eq!(pending.schemas.len(), 2);
+    // To change it is another matter.
+    let report = behind.migrate().tenants().run().expect("a report");
+    assert_eq!(report.failed().count(), 2);
+    drop((current, behind));
+    db.raw()
+        .batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .expect("the role is gone");
 }

@@ -177,9 +177,9 @@ fn what_one_transaction_can_do_is_one_statement_for_each_tenant() {
         statements - tenants
     });
     assert_eq!(counts[0], counts[1]);
-    // The checkout and the tenants; what is prepared for the messages; the checkout, the wait for
-    // the disk, and what came there.
-    assert_eq!(counts[0], 6);
+    // The checkout and the tenants; whether the messages can do it, and what is prepared for
+    // them; the checkout, the wait for the disk, and what came there.
+    assert_eq!(counts[0], 7);
 }
 
 #[test]
@@ -271,6 +271,33 @@ fn schemas_of_which_nothing_is_known_are_asked_many_at_once() {
     });
     assert!(counts[0][0][0] > 0, "nothing was counted");
     assert_eq!(counts[0], counts[1]);
+}
+
+#[test]
+fn a_tenant_whose_migration_fails_does_not_send_the_others_the_longer_way() {
+    let logged = Logged::new("failing", 3);
+    PgConnection::establish(&LOGGING.url_of("failing"))
+        .expect("a connection")
+        .batch_execute("CREATE TABLE t0.more (id integer)")
+        .expect("an obstacle");
+    let tenancy = Logged::tenancy("failing", true);
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    assert_eq!((report.failed().count(), report.len()), (1, 3));
+    drop(logged);
+    // A statement of several lines goes on behind a tab.
+    let log = LOGGING.log().replace("\n\t", " ");
+    let lines = |level: &str, part| {
+        let level = format!("failing|{level}:  ");
+        let of = |line: &&str| line.starts_with(&level) && line.contains(part);
+        log.lines().filter(of).count()
+    };
+    assert_eq!(lines("LOG", "EXECUTE __tenant_schemas_advance"), 3);
+    assert_eq!(lines("LOG", "PREPARE __tenant_schemas_advance"), 2);
+    assert_eq!(
+        lines("ERROR", "already exists"),
+        1,
+        "the table, and nothing else"
+    );
 }
 
 #[test]

@@ -390,9 +390,8 @@ fn c36_shared_first_then_tenants_by_name_and_apps_behind_those_they_come_after()
     assert_eq!(*order.lock().expect("a lock"), expected);
 }
 
-#[test]
-fn c36_a_tenant_has_the_apps_of_its_type() {
-    let shared = sql_app(
+fn shops_app() -> App {
+    sql_app(
         "shared",
         AppScope::Shared,
         &[(
@@ -401,20 +400,65 @@ fn c36_a_tenant_has_the_apps_of_its_type() {
              domain_url text NOT NULL UNIQUE, kind text NOT NULL)",
             "",
         )],
-    );
-    let app = |label: &str| {
-        let up = format!("CREATE TABLE {label} (id integer)");
-        sql_app(
-            label,
-            AppScope::Tenant,
-            &[("2024-04-01-000000_one", &up, "")],
-        )
+    )
+}
+
+/// An app that is one table of its name.
+fn table(label: &str) -> App {
+    let up = format!("CREATE TABLE {label} (id integer)");
+    sql_app(
+        label,
+        AppScope::Tenant,
+        &[("2024-04-01-000000_one", &up, "")],
+    )
+}
+
+#[test]
+fn a_ledger_that_another_type_of_tenant_would_have_is_not_taken_for_lost() {
+    let database = tenant_schemas::testing::TestDatabase::new().expect("a database");
+    let tenancy = |more: &[App]| {
+        let builder = Tenancy::<Shop>::builder(database.url())
+            .pool_size(2)
+            .app(shops_app())
+            .app(table("common"));
+        let builder = more
+            .iter()
+            .cloned()
+            .fold(builder, |builder, app| builder.app(app));
+        builder.build().expect("a tenancy")
     };
+    let before = tenancy(&[]);
+    before
+        .migrate()
+        .run()
+        .expect("a report")
+        .into_result()
+        .expect("migrated");
+    for (schema, kind) in [("a", "plain"), ("b", "horned")] {
+        Shop::new(schema.parse().expect("a name"), format!("{schema}.test"))
+            .kind(kind)
+            .save(&mut before.public().expect("a connection"))
+            .expect("saved");
+    }
+    // With the one app, and not yet the other, `b` has what is all for `a`.
+    let after = tenancy(&[table("more"), table("horns").types(["horned"])]);
+    let run = after.migrate().tenants().app("more").run();
+    let report = run.expect("a report").into_result().expect("migrated");
+    let applied: Vec<usize> = report.iter().map(|(_, done)| done.applied.len()).collect();
+    assert_eq!(applied, [1, 1]);
+    let pending = after.migrate().tenants().check().expect("checked");
+    let behind: Vec<&str> = pending.schemas.iter().map(|s| s.schema.as_str()).collect();
+    assert_eq!(behind, ["b"]);
+}
+
+#[test]
+fn c36_a_tenant_has_the_apps_of_its_type() {
+    let app = table;
     let database = tenant_schemas::testing::TestDatabase::new().expect("a database");
     let build = |more: Option<App>| {
         let mut builder = Tenancy::<Shop>::builder(database.url())
             .pool_size(2)
-            .app(shared.clone())
+            .app(shops_app())
             .app(app("common"))
             .app(app("books").types(["book", "both"]))
             .app(app("bikes").types(["bike", "both"]));
