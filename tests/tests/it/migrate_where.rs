@@ -424,7 +424,7 @@ fn a_ledger_that_another_type_of_tenant_would_have_is_not_taken_for_lost() {
         let builder = more
             .iter()
             .cloned()
-            .fold(builder, |builder, app| builder.app(app));
+            .fold(builder, tenant_schemas::TenancyBuilder::app);
         builder.build().expect("a tenancy")
     };
     let before = tenancy(&[]);
