@@ -1,5 +1,6 @@
 //! What `request` and `transaction` have in common: the same work on connections of several pools.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::connection::{LoadConnection, SimpleConnection as _};
@@ -46,7 +47,7 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
                 ]);
                 let cases = cases(&database, connections, &clients, work)?.into_iter();
                 // Every connection is to have seen most of the tenants that it will see.
-                let times = bench.unless_quick(10, 1);
+                let times = bench.unless_quick(4, 1);
                 let cases = cases.map(|case| case.warmed_up(times)).collect();
                 rows.extend(how.compare(bench, &setting, cases)?);
             }
@@ -93,8 +94,13 @@ fn cases<'a>(
         let name = "FirstStatement, room for all";
         sites.push((name, SetCalls::FirstStatement, tenants.len()));
     }
+    // A program has one, whose thread wakes up to listen.
+    let directory = Arc::new(directory(database)?);
     for (name, set_calls, bound) in sites {
-        let site = Site::of(database, connections, set_calls, bound)?;
+        let site = Site {
+            tenancy: site_tenancy(database, connections, set_calls, bound)?,
+            directory: Arc::clone(&directory),
+        };
         let mut their = clients.clone();
         cases.push(Case::new(name, move |requests| {
             their.send(requests, |request| {
@@ -115,38 +121,41 @@ fn plain_pool(
     Ok(Pool::builder().max_size(connections).build(manager)?)
 }
 
+/// One that knows all tenants already.
+fn directory(database: &Database) -> Result<Directory<Tenant>> {
+    let directory = Directory::builder(&workload::tenancy(&database.url).build()?)
+        .listen_on(apart(&database.url))
+        // Not in the turn of one and not of another.
+        .time_to_live(Duration::from_secs(3_600))
+        .build();
+    for tenant in &database.tenants {
+        directory.by_domain(&tenant.domain_url)?;
+    }
+    Ok(directory)
+}
+
 /// A program with tenants: from a host to a connection.
 struct Site {
     tenancy: Tenancy<Tenant>,
-    directory: Directory<Tenant>,
+    directory: Arc<Directory<Tenant>>,
+}
+
+fn site_tenancy(
+    database: &Database,
+    connections: u32,
+    set_calls: SetCalls,
+    bound: usize,
+) -> Result<Tenancy<Tenant>> {
+    Ok(workload::tenancy(&database.url)
+        .pool_size(connections)
+        // As in a pool of r2d2: all of them, not as many as are needed at once.
+        .min_idle(connections)
+        .set_calls(set_calls)
+        .max_tenants_per_connection(bound)
+        .build()?)
 }
 
 impl Site {
-    /// One whose directory knows all tenants already.
-    fn of(
-        database: &Database,
-        connections: u32,
-        set_calls: SetCalls,
-        bound: usize,
-    ) -> Result<Self> {
-        let tenancy = workload::tenancy(&database.url)
-            .pool_size(connections)
-            // As in a pool of r2d2: all of them, not as many as are needed at once.
-            .min_idle(connections)
-            .set_calls(set_calls)
-            .max_tenants_per_connection(bound)
-            .build()?;
-        let directory = Directory::builder(&tenancy)
-            .listen_on(apart(&database.url))
-            // Not in the turn of one and not of another.
-            .time_to_live(Duration::from_secs(3_600))
-            .build();
-        for tenant in &database.tenants {
-            directory.by_domain(&tenant.domain_url)?;
-        }
-        Ok(Self { tenancy, directory })
-    }
-
     fn connection(&self, host: &str) -> Result<PooledConnection> {
         let head = RequestHead::new(host, "/");
         let answer = Host::new()

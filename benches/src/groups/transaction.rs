@@ -14,8 +14,8 @@ use crate::workload::{contacts, notes};
 
 pub(super) fn run(bench: &Bench) -> Result<Group> {
     let how = Measurement {
-        rounds: bench.unless_quick(9, 1),
-        operations: bench.unless_quick(300, 8),
+        rounds: bench.unless_quick(5, 1),
+        operations: bench.unless_quick(2_000, 8),
         counted: bench.unless_quick(300, 8),
         unit: Unit::Microseconds,
     };
