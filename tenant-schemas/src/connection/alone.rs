@@ -1,10 +1,13 @@
 //! A transaction of our own in a schema, as one message, on a connection without a scope.
 
+use std::sync::Arc;
+
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::result::QueryResult;
 
 use crate::name::SchemaName;
+use crate::path::SearchPath;
 use crate::sql;
 
 use super::TenantConnection;
@@ -21,14 +24,28 @@ impl TenantConnection {
             && !self.is_dead()
             && !self.notes.raw_transaction()
             && !self.notes.settings();
-        if idle && self.alone.is_none() {
-            let public = self.policy.public.clone();
-            self.alone = self
-                .try_alone(|inner| sql::ledgers::prepare(inner, &public))
-                .inspect_err(|error| log::debug!("migrations take the longer way: {error}"))
-                .ok();
+        idle && self
+            .prepare_alone()
+            .inspect_err(|error| log::debug!("migrations take the longer way: {error}"))
+            .unwrap_or(false)
+    }
+
+    /// Prepares what every message has in common, on the path on which it will run: that of the last
+    /// tenant is no place for a trigger, and on another for each the server would plan anew.
+    fn prepare_alone(&mut self) -> QueryResult<bool> {
+        let public = Arc::new(SearchPath::new(self.policy.public.clone()));
+        if !self.beliefs.hold(&public) {
+            self.beliefs.unknown();
+            self.resident = None;
+            self.try_alone(|inner| inner.batch_execute(&sql::set_path_as_written(&public)))?;
+            self.beliefs.sent(&public);
         }
-        idle && self.alone == Some(true)
+        if let Some(is_ready) = self.alone {
+            return Ok(is_ready);
+        }
+        let is_ready = self.try_alone(|inner| sql::ledgers::prepare(inner, public.schema()))?;
+        self.alone = Some(is_ready);
+        Ok(is_ready)
     }
 
     /// Runs `transaction`, which begins with [`begin_alone`](crate::sql::ledgers::begin_alone),

@@ -114,11 +114,7 @@ impl<'a> AtOnce<'a> {
         let lines: Vec<String> = self.new.iter().map(Applied::line).collect();
         let mut message =
             Message::beginning(sql::ledgers::begin_alone(schema, key, self.without_diesel));
-        // What is prepared would be planned anew for each schema's path. The session's own is of
-        // the last one that it served.
-        message.push_own(&sql::set_local_path(&SearchPath::new(
-            policy.public.clone(),
-        )));
+        // What is prepared goes before the path, or it would be planned anew for each schema.
         message.push_own(&sql::ledgers::advance(
             schema,
             &self.before,

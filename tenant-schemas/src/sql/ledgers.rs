@@ -172,7 +172,7 @@ pub(crate) fn prepare(conn: &mut PgConnection, public: &SchemaName) -> QueryResu
 /// Begins a transaction, which takes a schema's lock; it fails if another session has that.
 ///
 /// What the session kept of a tenant before is gone. The commit waits for no
-/// disk: [`flush`] does, for all that went before. The path is still the session's.
+/// disk: [`flush`] does, for all that went before. The path is still that of the shared schema.
 pub(crate) fn begin_alone(schema: &SchemaName, key: i64, without_diesel: bool) -> String {
     let diesel = if without_diesel {
         literal(&within(schema, DIESEL_LEDGER))
