@@ -47,7 +47,7 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
                 ]);
                 let cases = cases(&database, connections, &clients, work)?.into_iter();
                 // Every connection is to have seen most of the tenants that it will see.
-                let times = bench.unless_quick(4, 1);
+                let times = bench.unless_quick(3, 1);
                 let cases = cases.map(|case| case.warmed_up(times)).collect();
                 rows.extend(how.compare(bench, &setting, cases)?);
             }

@@ -14,7 +14,7 @@ use crate::workload::contacts;
 
 pub(super) fn run(bench: &Bench) -> Result<Group> {
     let how = Measurement {
-        rounds: bench.unless_quick(7, 1),
+        rounds: bench.unless_quick(5, 1),
         // The processor forgets a case while the others have their turns: many of each are to
         // find what the one before them left.
         operations: bench.unless_quick(10_000, 16),
