@@ -29,6 +29,16 @@ fn with(db: &Db, app: App) -> Tenancy<Client> {
     db.again(|builder| builder.app(customers()).app(hotels()).app(app))
 }
 
+fn with_beds(db: &Db, pool_size: u32) -> Tenancy<Client> {
+    db.again(|builder| {
+        builder
+            .app(customers())
+            .app(hotels())
+            .app(beds())
+            .pool_size(pool_size)
+    })
+}
+
 /// How many migrations each tenant got.
 fn counts(report: Report<tenant_schemas::Migrated>) -> Vec<usize> {
     let done = report.into_result().expect("migrated");
@@ -155,13 +165,7 @@ fn states_that_do_not_say_which_ledger_they_are_of_are_written_anew() {
 fn what_the_messages_have_in_common_is_prepared_again_after_it_was_deallocated() {
     let db = Db::new();
     let [t1, _, _] = db.tenants(["t1", "t2", "t3"]);
-    let tenancy = db.again(|builder| {
-        builder
-            .app(customers())
-            .app(hotels())
-            .app(beds())
-            .pool_size(1)
-    });
+    let tenancy = with_beds(&db, 1);
     for (schema, by_hand) in [
         ("t1", "DEALLOCATE ALL"),
         ("t2", "DISCARD ALL"),
@@ -314,13 +318,7 @@ fn a_schema_whose_lock_is_held_is_waited_for() {
 fn a_temporary_table_of_an_earlier_tenant_is_not_migrated_in_the_place_of_the_real_one() {
     let db = Db::new();
     let [t1, _] = db.tenants(["t1", "t2"]);
-    let tenancy = db.again(|builder| {
-        builder
-            .app(customers())
-            .app(hotels())
-            .app(beds())
-            .pool_size(2)
-    });
+    let tenancy = with_beds(&db, 2);
     // The run reads the tenants on the connection that was at the public schema before.
     let public = tenancy.public().expect("a connection");
     let mut conn = tenancy.tenant(&t1).expect("a connection");
@@ -374,13 +372,7 @@ diesel::table! {
 fn a_connection_that_migrated_serves_tenants_as_before() {
     let db = Db::new();
     let [t1, t2] = db.tenants(["t1", "t2"]);
-    let tenancy = db.again(|builder| {
-        builder
-            .app(customers())
-            .app(hotels())
-            .app(beds())
-            .pool_size(1)
-    });
+    let tenancy = with_beds(&db, 1);
     insert_room(&mut tenancy.tenant(&t2).expect("a connection"), 1, "Blue");
     tenancy
         .migrate()
@@ -590,13 +582,7 @@ fn a_database_whose_transactions_are_serializable_is_migrated_by_several_jobs() 
              SET default_transaction_isolation TO serializable', current_database()); END $$",
         )
         .expect("set");
-    let tenancy = db.again(|builder| {
-        builder
-            .app(customers())
-            .app(hotels())
-            .app(beds())
-            .pool_size(8)
-    });
+    let tenancy = with_beds(&db, 8);
     let run = tenancy.migrate().tenants().jobs(8).run().expect("a report");
     assert_eq!(counts(run), [1; 40]);
 }
@@ -617,13 +603,7 @@ fn a_trigger_on_the_table_of_states_runs_in_the_schema_that_is_migrated() {
              CREATE TABLE t3.audit (who text)";
         let mut raw = db.raw();
         raw.batch_execute(audit).expect("made");
-        let tenancy = db.again(|builder| {
-            builder
-                .app(customers())
-                .app(hotels())
-                .app(beds())
-                .pool_size(2)
-        });
+        let tenancy = with_beds(&db, 2);
         let only = |schema: &str| tenancy.migrate().schema(&name(schema)).run();
         // The session that migrates was at `t2` before.
         let visit = || {
