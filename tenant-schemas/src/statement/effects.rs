@@ -1,0 +1,235 @@
+//! [`Effects`]: what running a text may do to a session.
+
+use super::calls::calls_known;
+use super::split::Statements;
+use super::{Control, control, is, is_any};
+
+/// What running a text may do to a session, besides what it is meant for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an effect that there is or not"
+)]
+pub(crate) struct Effects {
+    /// The search path may be another afterwards.
+    pub(crate) moves_path: bool,
+    /// Prepared statements may be gone afterwards.
+    pub(crate) drops_prepared: bool,
+    /// A statement may be prepared afterwards that was not.
+    pub(crate) prepares: bool,
+    /// Settings or the role of the session may be others afterwards.
+    pub(crate) changes_settings: bool,
+    /// A cursor may be left open afterwards that outlives its transaction.
+    pub(crate) leaves_open: bool,
+    /// The strongest transaction control among the statements.
+    pub(crate) control: Option<Control>,
+}
+
+impl Effects {
+    /// Reads `sql`. Literals and bodies count as well, since they may be run: `DO`, `EXECUTE`.
+    pub(crate) fn of(sql: &str) -> Self {
+        let mut effects = Self::by_any_word(sql.as_bytes());
+        let mut rows = false;
+        for words in Statements::new(sql).filter(|words| !words.is_empty()) {
+            effects.leaves_open |= rows;
+            rows = is_any(words[0], &["select", "insert", "update", "delete"]);
+            effects.leaves_open |= !rows;
+            effects.control = effects.control.max(control(&words));
+            match *words.as_slice() {
+                // What they run stands elsewhere: in a procedure, in an earlier statement.
+                [first, ..] if is_any(first, &["do", "call", "fetch", "move"]) => {
+                    effects.moves_path = true;
+                }
+                [first, second, ..]
+                    if is(first, "set")
+                        && !is_any(second, &["local", "transaction", "constraints"]) =>
+                {
+                    effects.changes_settings = true;
+                }
+                _ => {}
+            }
+        }
+        effects.changes_settings |= effects.moves_path;
+        effects.leaves_open |= !calls_known(sql);
+        effects
+    }
+
+    /// Whether the session is the same afterwards, but for what may be left open.
+    pub(crate) fn keep_session(self) -> bool {
+        let closed = Self {
+            leaves_open: false,
+            ..self
+        };
+        closed == Self::default()
+    }
+
+    /// What running both may do.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            moves_path: self.moves_path || other.moves_path,
+            drops_prepared: self.drops_prepared || other.drops_prepared,
+            prepares: self.prepares || other.prepares,
+            changes_settings: self.changes_settings || other.changes_settings,
+            leaves_open: self.leaves_open || other.leaves_open,
+            control: self.control.max(other.control),
+        }
+    }
+
+    fn by_any_word(bytes: &[u8]) -> Self {
+        let mut effects = Self::default();
+        let mut set = false;
+        for (at, byte) in bytes.iter().enumerate() {
+            let rest = &bytes[at..];
+            match byte | 0x20 {
+                b's' if starts(rest, b"search_path") || starts(rest, b"set_config") => {
+                    effects.moves_path = true;
+                }
+                b's' if starts(rest, b"set") => set = true,
+                b's' if set && starts(rest, b"schema") && ends_word(rest, 6) => {
+                    effects.moves_path = true;
+                }
+                // A view that can be updated.
+                b'p' if starts(rest, b"pg_settings") => effects.moves_path = true,
+                b'd' if starts(rest, b"discard") => {
+                    effects.moves_path = true;
+                    effects.drops_prepared = true;
+                }
+                b'd' if starts(rest, b"deallocate") => effects.drops_prepared = true,
+                b'p' if starts(rest, b"prepare") && ends_word(rest, 7) => effects.prepares = true,
+                b'r' if starts(rest, b"reset") => effects.moves_path = true,
+                b'e' if starts(rest, b"execute") && ends_word(rest, 7) => {
+                    effects.moves_path = true;
+                }
+                // An identifier that is spelled in escapes: U&"\0073earch_path".
+                b'u' if rest.get(1) == Some(&b'&') => effects.moves_path = true,
+                _ => {}
+            }
+        }
+        effects
+    }
+}
+
+fn starts(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.len() >= word.len() && bytes[..word.len()].eq_ignore_ascii_case(word)
+}
+
+fn ends_word(bytes: &[u8], length: usize) -> bool {
+    bytes
+        .get(length)
+        .is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Effects;
+
+    #[test]
+    fn statements_that_may_move_the_path() {
+        for sql in [
+            "SET search_path TO x",
+            "set Search_Path = x",
+            "SELECT set_config($1, $2, false)",
+            "RESET ALL",
+            "DISCARD ALL",
+            "SELECT 1; SET LOCAL search_path TO x; SELECT 2",
+            "DO $$ BEGIN EXECUTE 'SET search_path TO x'; END $$",
+            "SET SCHEMA 'x'",
+            "SET LOCAL SCHEMA 'x'",
+            "SET U&\"\\0073earch_path\" TO x",
+            "UPDATE pg_settings SET setting = $1 WHERE name = $2",
+            "EXECUTE q",
+            "CREATE TABLE t AS EXECUTE q",
+            "EXPLAIN ANALYZE EXECUTE q",
+            "CALL p()",
+            "SELECT 1; /* x */ call p()",
+            "DO LANGUAGE plpgsql $$ BEGIN PERFORM f(); END $$",
+            "FETCH ALL FROM c",
+            "MOVE 1 FROM c",
+        ] {
+            assert!(Effects::of(sql).moves_path, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_may_leave_a_cursor_open() {
+        for sql in [
+            "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+            "SELECT 1; DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+            "SELECT 1; SELECT 2",
+            "SELECT open_report()",
+            "SELECT open_report ()",
+            "SELECT open_report/**/()",
+            "SELECT open_report -- in\n ()",
+            "SELECT \"open_report\"()",
+            "SELECT \"open_report\" ()",
+            "SELECT public.count(1)",
+            "SELECT \"public\".count(1)",
+            "SELECT a FROM report(1)",
+            "INSERT INTO \"t\" (\"a\") SELECT \"open_report\" ()",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "DO $$ BEGIN END $$",
+            "COPY rooms TO STDOUT",
+            "CREATE TABLE rooms (id int)",
+            "SELECT U&\"f\"(1)",
+            "SELECT größe(1)",
+        ] {
+            assert!(Effects::of(sql).leaves_open, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_leave_nothing_open() {
+        for sql in [
+            "SELECT \"rooms\".\"id\" FROM \"rooms\" WHERE ((\"rooms\".\"id\" = $1) AND (\"rooms\".\"n\" IN ($2, $3))) LIMIT $4",
+            "SELECT COUNT(*) FROM \"rooms\" /*3*/",
+            "/*$1*/SELECT COUNT(*) FROM \"rooms\" /*3*/",
+            "SELECT EXISTS (SELECT \"rooms\".\"id\" FROM \"rooms\" WHERE (\"rooms\".\"id\" = ANY($1)))",
+            "INSERT INTO \"rooms\" (\"id\", \"name\") VALUES ($1, DEFAULT), ($2, $3) ON CONFLICT (\"id\") DO UPDATE SET \"name\" = $4 RETURNING \"rooms\".\"id\"",
+            "UPDATE \"rooms\" SET \"n\" = (\"rooms\".\"n\" + $1) WHERE (\"rooms\".\"id\" = $2);",
+            "DELETE  FROM \"rooms\" WHERE (lower(\"rooms\".\"name\") = $1)",
+        ] {
+            assert!(!Effects::of(sql).leaves_open, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_leave_the_path_alone() {
+        for sql in [
+            "SELECT \"rooms\".\"id\" FROM \"rooms\"",
+            "UPDATE \"clients\" SET \"schema_name\" = $1",
+            "INSERT INTO rooms VALUES (1)",
+            "CREATE SCHEMA x",
+            "INSERT INTO rooms VALUES ($1) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+            "SELECT executed_at, doer, fetched FROM calls",
+            "SELECT * FROM rooms FETCH FIRST 1 ROW ONLY",
+            "SET LOCAL statement_timeout = 1",
+            "SET CONSTRAINTS ALL DEFERRED",
+        ] {
+            assert!(Effects::of(sql).keep_session(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_change_the_session() {
+        for sql in [
+            "SET statement_timeout = 1",
+            "SELECT 1; SET ROLE x",
+            "SET SESSION AUTHORIZATION x",
+            "SELECT set_config($1, $2, false)",
+            "RESET statement_timeout",
+            "DISCARD ALL",
+        ] {
+            assert!(Effects::of(sql).changes_settings, "{sql}");
+        }
+        for sql in ["DEALLOCATE q", "SELECT 1; discard all"] {
+            assert!(Effects::of(sql).drops_prepared, "{sql}");
+        }
+        for (sql, prepares) in [
+            ("prepare q AS SELECT 1", true),
+            ("DO $$ BEGIN EXECUTE 'PREPARE q AS SELECT 1'; END $$", true),
+            ("SELECT prepared, prepare_at FROM meals", false),
+        ] {
+            assert_eq!(Effects::of(sql).prepares, prepares, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Reading SQL text as far as isolation needs it: does it move the search path,
+//! does it change the session, does it begin or end a transaction?
+//!
+//! The questions are answered on the safe side: a `true` too many costs a
+//! round trip, a `false` too many would cost a wrong read.
+
+mod calls;
+mod effects;
+mod split;
+
+pub(crate) use self::effects::Effects;
+use self::split::Statements;
+pub(crate) use self::split::split;
+
+/// How a statement takes part in a transaction, the weaker way first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Control {
+    /// `SAVEPOINT`, `RELEASE`, `ROLLBACK TO`.
+    Savepoint,
+    /// `BEGIN`, `COMMIT`, `ROLLBACK` and their kin.
+    Transaction,
+}
+
+/// The strongest transaction control among the statements of `sql`.
+pub(crate) fn transaction_control(sql: &str) -> Option<Control> {
+    Statements::new(sql)
+        .filter_map(|words| control(&words))
+        .max()
+}
+
+/// The transaction control of one statement, by its first words.
+fn control(words: &[&str]) -> Option<Control> {
+    match *words {
+        [first, ..] if is_any(first, &["savepoint", "release"]) => Some(Control::Savepoint),
+        [first, ref rest @ ..]
+            if is(first, "rollback") && rest.iter().any(|word| is(word, "to")) =>
+        {
+            Some(Control::Savepoint)
+        }
+        [first, second, ..] if is(first, "prepare") && is(second, "transaction") => {
+            Some(Control::Transaction)
+        }
+        [first, ..]
+            if is_any(
+                first,
+                &["begin", "start", "commit", "end", "rollback", "abort"],
+            ) =>
+        {
+            Some(Control::Transaction)
+        }
+        _ => None,
+    }
+}
+
+/// Whether `sql` changes a setting of the session, other than until its transaction ends.
+pub(crate) fn changes_session(sql: &str) -> bool {
+    let sets = |words: Vec<&str>| match words.as_slice() {
+        [first, ..] if is(first, "reset") || is(first, "discard") => true,
+        [first, second, ..] if is(first, "set") => ["local", "transaction", "constraints"]
+            .iter()
+            .all(|word| !is(second, word)),
+        _ => false,
+    };
+    Statements::new(sql).any(sets)
+        || sql
+            .as_bytes()
+            .windows("set_config".len())
+            .any(|window| window.eq_ignore_ascii_case(b"set_config"))
+}
+
+/// Whether no statement of `sql` gives a table, a function or a type a name: columns, indexes
+/// and comments alone. What a function does that a statement calls is not looked at.
+pub(crate) fn names_nothing(sql: &str) -> bool {
+    let mut statements = Statements::new(sql);
+    statements.limit = usize::MAX;
+    statements.all(|words| match *words.as_slice() {
+        [] => true,
+        [first, second, ref rest @ ..] if is(first, "alter") && is(second, "table") => {
+            // `serial` and `IDENTITY` make a sequence.
+            let names = ["rename", "schema", "identity"];
+            !rest
+                .iter()
+                .any(|word| is_any(word, &names) || word.to_ascii_lowercase().contains("serial"))
+        }
+        [first, second, ..] if is_any(first, &["create", "drop"]) && is(second, "index") => true,
+        [first, second, third, ..] if is(first, "create") && is(second, "unique") => {
+            is(third, "index")
+        }
+        [first, ..] => is(first, "comment"),
+    })
+}
+
+/// Whether `sql` ends where a statement may end: what is behind it in a message is no part of a
+/// literal, a comment or a body that it began.
+pub(crate) fn is_whole(sql: &str) -> bool {
+    let mut statements = Statements::new(sql);
+    statements.by_ref().for_each(drop);
+    !statements.open
+}
+
+/// Whether `sql` has a `COPY` whose rows would come from the client.
+pub(crate) fn copies_from_client(sql: &str) -> bool {
+    split(sql).into_iter().any(|statement| {
+        let mut words = Statements::new(statement.text);
+        words.limit = usize::MAX;
+        words.next().is_some_and(|words| {
+            is(words[0], "copy")
+                && words
+                    .windows(2)
+                    .any(|two| is(two[0], "from") && is(two[1], "stdin"))
+        })
+    })
+}
+
+fn is_any(word: &str, expected: &[&str]) -> bool {
+    expected.iter().any(|expected| is(word, expected))
+}
+
+fn is(word: &str, expected: &str) -> bool {
+    word.eq_ignore_ascii_case(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_columns_indexes_and_comments_name_nothing() {
+        for sql in [
+            "",
+            "ALTER TABLE rooms ADD COLUMN bed_count int NOT NULL DEFAULT 1",
+            "alter table only rooms drop column a; -- RENAME\nCREATE INDEX ON rooms (a);",
+            "CREATE UNIQUE INDEX i ON rooms (name); DROP INDEX i; COMMENT ON TABLE rooms IS 'RENAME'",
+        ] {
+            assert!(names_nothing(sql), "{sql}");
+        }
+        for sql in [
+            "CREATE TABLE rooms (id int)",
+            "CREATE UNLOGGED TABLE rooms (id int)",
+            "ALTER TABLE rooms RENAME TO clients",
+            "ALTER TABLE rooms SET SCHEMA other",
+            "ALTER TABLE rooms ADD COLUMN a bigserial",
+            "ALTER TABLE rooms ADD COLUMN a int GENERATED ALWAYS AS IDENTITY",
+            "ALTER INDEX a RENAME TO b",
+            "CREATE INDEX ON rooms (a); CREATE VIEW clients AS SELECT 1",
+            "SELECT make()",
+            "INSERT INTO rooms VALUES (1)",
+            "DO $$ BEGIN END $$",
+            "DROP TABLE rooms",
+        ] {
+            assert!(!names_nothing(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn settings_of_the_session_are_told_from_those_of_a_transaction() {
+        for (sql, expected) in [
+            ("SET statement_timeout = 0", true),
+            (
+                "-- a dump\nSELECT pg_catalog.set_config('search_path', '', false);",
+                true,
+            ),
+            ("SELECT 1; RESET ALL", true),
+            (
+                "SET LOCAL work_mem = '1GB'; SET CONSTRAINTS ALL DEFERRED",
+                false,
+            ),
+            ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", false),
+            (
+                "UPDATE rooms SET name = ''; ALTER TABLE rooms ALTER name SET NOT NULL",
+                false,
+            ),
+        ] {
+            assert_eq!(changes_session(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_ends_in_the_middle_is_not_whole() {
+        for sql in [
+            "",
+            "SELECT 'it''s' -- 'one",
+            "SELECT E'it\\'s'; /* /* 'one */ */",
+            "SELECT $a$ ' $a$, \"one\"\"two\"",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END",
+        ] {
+            assert!(is_whole(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT 'it''s",
+            "SELECT E'it\\'",
+            "SELECT 1 /* /* one */",
+            "SELECT $a$ one $b$",
+            "SELECT \"one",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1;",
+        ] {
+            assert!(!is_whole(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_copy_whose_rows_come_from_the_client_is_found() {
+        for (sql, expected) in [
+            ("COPY rooms FROM stdin", true),
+            (
+                "SELECT 1;\n-- x\ncopy public.rooms (id, name) from STDIN WITH (FORMAT csv);",
+                true,
+            ),
+            ("COPY rooms FROM '/tmp/rooms'", false),
+            ("COPY (SELECT a FROM b) TO stdout", false),
+            ("INSERT INTO notes VALUES ('COPY rooms FROM stdin')", false),
+            ("SELECT copy FROM stdin", false),
+            ("COPY", false),
+            ("", false),
+        ] {
+            assert_eq!(copies_from_client(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn transaction_control_is_found_wherever_it_stands() {
+        for (sql, expected) in [
+            ("BEGIN", Some(Control::Transaction)),
+            ("begin; select 1", Some(Control::Transaction)),
+            ("SELECT 1; COMMIT", Some(Control::Transaction)),
+            ("/* a /* b */ */ ROLLBACK", Some(Control::Transaction)),
+            ("-- x\nSTART TRANSACTION", Some(Control::Transaction)),
+            ("PREPARE TRANSACTION 'x'", Some(Control::Transaction)),
+            ("SAVEPOINT a", Some(Control::Savepoint)),
+            ("ROLLBACK TO a", Some(Control::Savepoint)),
+            ("ROLLBACK WORK TO SAVEPOINT a", Some(Control::Savepoint)),
+            ("RELEASE a; COMMIT", Some(Control::Transaction)),
+            ("PREPARE q AS SELECT 1", None),
+            ("SELECT 'x; COMMIT'", None),
+            ("SELECT E'it\\'; COMMIT'", None),
+            ("SELECT \"a; COMMIT\"", None),
+            ("SELECT 1 -- ; COMMIT", None),
+            ("DO $$ BEGIN NULL; END $$", None),
+            (
+                "CREATE FUNCTION f() RETURNS int AS $f$ BEGIN RETURN 1; END $f$ LANGUAGE plpgsql",
+                None,
+            ),
+            ("SELECT $1, $2; SELECT 2", None),
+            (
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END",
+                None,
+            ),
+            (
+                "CREATE PROCEDURE p() BEGIN ATOMIC SELECT 1; END; COMMIT",
+                Some(Control::Transaction),
+            ),
+            ("", None),
+        ] {
+            assert_eq!(transaction_control(sql), expected, "{sql}");
+        }
+    }
+}
