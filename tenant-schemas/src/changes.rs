@@ -35,7 +35,10 @@ impl Change {
 /// Someone who has to know.
 pub(crate) trait Watcher: Send + Sync {
     /// Forgets what may not be so any more.
-    fn changed(&self, changes: &[Change]);
+    fn changed(&self, _changes: &[Change]) {}
+
+    /// A tenant has taken a schema that was made ahead.
+    fn ready_taken(&self) {}
 }
 
 /// Those of this process who have to know.
@@ -43,20 +46,19 @@ pub(crate) trait Watcher: Send + Sync {
 pub(crate) struct Watchers(Mutex<Vec<Weak<dyn Watcher>>>);
 
 impl Watchers {
-    #[cfg(feature = "resolve")]
     pub(crate) fn add(&self, watcher: Weak<dyn Watcher>) {
         let mut watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.retain(|watcher| watcher.strong_count() > 0);
         watchers.push(watcher);
     }
 
-    fn tell(&self, changes: &[Change]) {
+    fn tell(&self, what: impl Fn(&dyn Watcher)) {
         let watchers: Vec<Arc<dyn Watcher>> = {
             let watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             watchers.iter().filter_map(Weak::upgrade).collect()
         };
         for watcher in watchers {
-            watcher.changed(changes);
+            what(&*watcher);
         }
     }
 }
@@ -64,8 +66,14 @@ impl Watchers {
 /// Tells this process, once others can see what was changed.
 pub(crate) fn announce(conn: &mut TenantConnection, changes: Vec<Change>) {
     if let Some(registry) = conn.owner::<Registry>() {
-        conn.after_commit(move |_| registry.watchers.tell(&changes));
+        conn.after_commit(move |_| registry.watchers.tell(|watcher| watcher.changed(&changes)));
     }
+}
+
+/// Tells this process that a schema that was made ahead has a tenant, once that is so.
+pub(crate) fn announce_taken(conn: &mut TenantConnection, registry: &Arc<Registry>) {
+    let registry = Arc::clone(registry);
+    conn.after_commit(move |_| registry.watchers.tell(|watcher| watcher.ready_taken()));
 }
 
 /// The row of a tenant, and its domain if that is in the row.

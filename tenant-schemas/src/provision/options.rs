@@ -100,7 +100,10 @@ pub struct Saved {
     pub created: bool,
     /// Whether the tenant's schema was created or adopted.
     pub provisioned: bool,
-    /// The migrations that were applied.
+    /// Whether the schema was made ahead ([`ReadySchemas`](crate::ReadySchemas)). Where tenants often find
+    /// none that is, more of them have to be kept ready.
+    pub made_ahead: bool,
+    /// The migrations that were applied; those of a schema that was made ahead among them.
     pub applied: Vec<MigrationId>,
     /// Listeners that failed after the commit. Inside a transaction of the
     /// caller's they have not run yet; their failures are logged then.

@@ -178,6 +178,7 @@ impl Work {
             return Ok(false);
         };
         self.saved.provisioned = true;
+        self.saved.made_ahead = true;
         self.saved.applied = applied;
         let synced = happened(tenant, What::PostSchemaSync);
         emit(conn, registry, synced, &self.failures)?;

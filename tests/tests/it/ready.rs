@@ -70,7 +70,7 @@ fn a_tenant_that_is_saved_takes_a_schema_that_was_made_ahead() {
     let saved = acme
         .save(&mut db.tenancy.public().expect("public"))
         .expect("saved");
-    assert!(saved.created && saved.provisioned);
+    assert!(saved.created && saved.provisioned && saved.made_ahead);
     assert_eq!(
         saved.applied[0].to_string(),
         "hotels/2024-02-01-000000_rooms"
@@ -90,7 +90,10 @@ fn a_tenant_that_is_saved_takes_a_schema_that_was_made_ahead() {
     assert!(rooms_of(&mut db.tenancy.tenant(&globex).expect("globex")).is_empty());
 
     // Nothing is left: the next runs its migrations, as ever.
-    let initech = db.tenant("initech");
+    let mut initech = client("initech");
+    let saved = initech.save(&mut db.tenancy.public().expect("public"));
+    let saved = saved.expect("saved");
+    assert!(saved.provisioned && !saved.made_ahead);
     assert!(!ready.contains(&oid(&db, "initech")));
     assert!(rooms_of(&mut db.tenancy.tenant(&initech).expect("initech")).is_empty());
 }
@@ -455,6 +458,24 @@ fn a_schema_that_waits_is_no_tenant_and_nobody_s_to_take() {
     assert!(waiting(&db).is_empty());
 }
 
+/// Waits until so many schemas are whole.
+fn become_ready(db: &Db, count: usize) {
+    let ready = || {
+        let waiting = waiting(db);
+        waiting
+            .iter()
+            .filter(|name| name.contains("_ready_"))
+            .count()
+    };
+    for _ in 0..1000 {
+        if ready() == count {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{:?}", waiting(db));
+}
+
 #[test]
 fn a_thread_keeps_schemas_ready_until_it_is_told_to_stop() {
     let db = Db::new();
@@ -463,27 +484,33 @@ fn a_thread_keeps_schemas_ready_until_it_is_told_to_stop() {
         .ready_schemas(2)
         .every(Duration::from_millis(10))
         .keep();
-    let become_two = || {
-        for _ in 0..1000 {
-            if waiting(&db)
-                .iter()
-                .filter(|schema| schema.contains("_ready_"))
-                .count()
-                == 2
-            {
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        panic!("{:?}", waiting(&db));
-    };
-    become_two();
-    db.tenant("acme");
-    become_two();
+    become_ready(&db, 2);
+    // As another process would: nobody tells the thread.
+    let gone = waiting(&db).remove(0);
+    let dropped = db
+        .raw()
+        .batch_execute(&format!(r#"DROP SCHEMA "{gone}" CASCADE"#));
+    dropped.expect("dropped");
+    become_ready(&db, 2);
     drop(keep);
     db.tenant("globex");
     thread::sleep(Duration::from_millis(50));
     assert_eq!(waiting(&db).len(), 1);
+}
+
+#[test]
+fn what_a_tenant_of_the_same_process_takes_is_made_again_at_once() {
+    let db = Db::new();
+    let ready = db.tenancy.ready_schemas(2);
+    let keep = ready.every(Duration::from_secs(3_600)).keep();
+    become_ready(&db, 2);
+    for tenant in ["acme", "globex", "initech"] {
+        let saved = client(tenant).save(&mut db.tenancy.public().expect("public"));
+        assert!(saved.expect("saved").made_ahead, "{tenant}");
+        become_ready(&db, 2);
+    }
+    // It is told that it is to stop, an hour early.
+    drop(keep);
 }
 
 #[test]

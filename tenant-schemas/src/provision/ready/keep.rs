@@ -1,12 +1,12 @@
 //! Keeping schemas ready, on a thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::ReadySchemas;
+use crate::changes::Watcher;
 use crate::error::{Error, chain};
 use crate::model::TenantModel;
 
@@ -14,20 +14,28 @@ use crate::model::TenantModel;
 #[derive(Debug)]
 #[must_use = "the thread ends when this is dropped"]
 pub struct KeepReady {
-    stop: Arc<AtomicBool>,
-    /// `None` once it is being dropped.
-    wake: Option<Sender<()>>,
+    bell: Arc<Bell>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Wakes the thread.
+#[derive(Debug, Default)]
+struct Bell {
+    stop: AtomicBool,
+    /// Whether a schema was taken since the thread began to look.
+    taken: Mutex<bool>,
+    rung: Condvar,
 }
 
 impl KeepReady {
     pub(super) fn start<T: TenantModel>(ready: ReadySchemas<T>, every: Duration) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (wake, woken) = mpsc::channel();
-        let stopped = Arc::clone(&stop);
+        let bell = Arc::new(Bell::default());
+        let watcher: Weak<Bell> = Arc::downgrade(&bell);
+        ready.tenancy.registry().watchers.add(watcher);
+        let ours = Arc::clone(&bell);
         let thread = thread::spawn(move || {
             loop {
-                match ready.fill_until(&stopped) {
+                match ready.fill_until(&ours.stop) {
                     Ok(_) => {}
                     Err(error @ Error::NamesItself { .. }) => {
                         // It would be the same the next time.
@@ -41,24 +49,49 @@ impl KeepReady {
                         );
                     }
                 }
-                if woken.recv_timeout(every) != Err(RecvTimeoutError::Timeout) {
+                ours.wait(every);
+                if ours.stop.load(Ordering::Relaxed) {
                     return;
                 }
             }
         });
         Self {
-            stop,
-            wake: Some(wake),
+            bell,
             thread: Some(thread),
         }
+    }
+}
+
+impl Bell {
+    /// Waits until a schema is taken, or has been since the last time; no longer than this, and not once
+    /// it is to stop.
+    fn wait(&self, most: Duration) {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |taken: &mut bool| !*taken && !self.stop.load(Ordering::Relaxed);
+        let (mut taken, _) = self
+            .rung
+            .wait_timeout_while(taken, most, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        *taken = false;
+    }
+
+    fn ring(&self, taken: bool) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) |= taken;
+        self.rung.notify_all();
+    }
+}
+
+impl Watcher for Bell {
+    fn ready_taken(&self) {
+        self.ring(true);
     }
 }
 
 impl Drop for KeepReady {
     /// Waits for the schema that is being made, if one is.
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        drop(self.wake.take());
+        self.bell.stop.store(true, Ordering::Relaxed);
+        self.bell.ring(false);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::changes::announce_taken;
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::event::What;
@@ -45,6 +46,7 @@ pub(in crate::provision) fn take<T: TenantModel>(
         return Ok(None);
     }
     registry.bump_after_commit(conn);
+    announce_taken(conn, registry);
     let migrations: Vec<MigrationId> = registry
         .apps_of(&kind)
         .flat_map(|app| &app.scripts)
