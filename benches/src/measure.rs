@@ -193,7 +193,7 @@ fn ratios(rounds: &[Round], floor: &[Round]) -> IndexMap<String, f64> {
     ratios
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
@@ -205,7 +205,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     clippy::cast_sign_loss,
     reason = "the place is within the list"
 )]
-fn quantile(sorted: &[f64], at: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], at: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let place = (float(last) * at).round() as usize;
     sorted.get(place).copied().unwrap_or(f64::NAN)

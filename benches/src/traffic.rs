@@ -55,16 +55,19 @@ pub(crate) struct Clients {
 #[derive(Debug, Clone, Copy)]
 enum Tenants {
     First,
-    Zipf(Zipf<f64>),
+    /// And all of them.
+    Zipf(Zipf<f64>, Uniform<usize>),
     Uniform(Uniform<usize>),
 }
 
 impl Clients {
     pub(crate) fn new(traffic: Traffic, tenants: usize, threads: usize) -> Result<Self> {
+        let all = Uniform::new(0, tenants)?;
+        let zipf = Zipf::new(f64::from(u32::try_from(tenants)?), 1.0)?;
         let tenants = match traffic {
             Traffic::One => Tenants::First,
-            Traffic::Zipf => Tenants::Zipf(Zipf::new(f64::from(u32::try_from(tenants)?), 1.0)?),
-            Traffic::Uniform => Tenants::Uniform(Uniform::new(0, tenants)?),
+            Traffic::Zipf => Tenants::Zipf(zipf, all),
+            Traffic::Uniform => Tenants::Uniform(all),
         };
         Ok(Self {
             tenants,
@@ -74,12 +77,19 @@ impl Clients {
     }
 
     /// Sends so many requests, all clients at once, and waits for the answers.
+    ///
+    /// The first time those of all tenants come alike, unless they are all of one: after some time each
+    /// connection of a program has met them all.
     pub(crate) fn send(
         &mut self,
         requests: usize,
         answer: impl Fn(Request) -> Result<()> + Sync,
     ) -> Result<()> {
         self.times += 1;
+        let tenants = match self.tenants {
+            Tenants::Zipf(_, all) if self.times == 1 => Tenants::Uniform(all),
+            tenants => tenants,
+        };
         let (clients, answer) = (&*self, &answer);
         thread::scope(|scope| {
             let threads: Vec<_> = (0..clients.threads)
@@ -87,7 +97,7 @@ impl Clients {
                     let mut random = clients.random(client);
                     scope.spawn(move || {
                         let mine = (client..requests).step_by(clients.threads);
-                        mine.map(|_| clients.next(&mut random)).try_for_each(answer)
+                        mine.map(|_| tenants.next(&mut random)).try_for_each(answer)
                     })
                 })
                 .collect();
@@ -100,17 +110,19 @@ impl Clients {
     fn random(&self, client: usize) -> StdRng {
         StdRng::seed_from_u64((self.times << 8) + client as u64)
     }
+}
 
-    fn next(&self, random: &mut StdRng) -> Request {
-        let tenant = match &self.tenants {
-            Tenants::First => 0,
+impl Tenants {
+    fn next(self, random: &mut StdRng) -> Request {
+        let tenant = match self {
+            Self::First => 0,
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "it is a whole number from 1 to that of the tenants"
             )]
-            Tenants::Zipf(zipf) => zipf.sample(random) as usize - 1,
-            Tenants::Uniform(uniform) => uniform.sample(random),
+            Self::Zipf(zipf, _) => zipf.sample(random) as usize - 1,
+            Self::Uniform(uniform) => uniform.sample(random),
         };
         Request {
             tenant,
@@ -125,16 +137,26 @@ mod tests {
 
     use super::{Clients, Traffic};
 
-    /// How many of 10,000 requests are for each of ten tenants.
+    /// How many of 10,000 requests are for each of ten tenants, after the first turn.
     fn counts(traffic: Traffic) -> Vec<usize> {
         let mut clients = Clients::new(traffic, 10, 4).unwrap();
-        let counts = Mutex::new(vec![0; 10]);
-        let count = |request: super::Request| {
-            counts.lock().unwrap()[request.tenant] += 1;
-            Ok(())
+        let mut send = || {
+            let counts = Mutex::new(vec![0; 10]);
+            let count = |request: super::Request| {
+                counts.lock().unwrap()[request.tenant] += 1;
+                Ok(())
+            };
+            clients.send(10_000, count).unwrap();
+            counts.into_inner().unwrap()
         };
-        clients.send(10_000, count).unwrap();
-        counts.into_inner().unwrap()
+        let first = send();
+        if traffic != Traffic::One {
+            assert!(
+                first.iter().all(|count| (800..1200).contains(count)),
+                "{first:?}"
+            );
+        }
+        send()
     }
 
     #[test]

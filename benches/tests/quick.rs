@@ -6,12 +6,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const GROUPS: [&str; 6] = [
+const GROUPS: [&str; 7] = [
     "fleet",
     "memory",
     "provision",
     "request",
     "resolver",
+    "signups",
     "transaction",
 ];
 

@@ -6,6 +6,7 @@ mod pooled;
 mod provision;
 mod request;
 mod resolver;
+mod signups;
 mod transaction;
 
 use clap::ValueEnum;
@@ -23,6 +24,8 @@ pub(crate) enum Name {
     Transaction,
     /// What does it cost to provision a tenant?
     Provision,
+    /// What does a sign-up wait for while schemas are made ahead?
+    Signups,
     /// What does work over all tenants cost?
     Fleet,
     /// What does it cost to find the tenant of a request?
@@ -37,6 +40,7 @@ impl Name {
             Self::Request => request::run(bench),
             Self::Transaction => transaction::run(bench),
             Self::Provision => provision::run(bench),
+            Self::Signups => signups::run(bench),
             Self::Fleet => fleet::run(bench),
             Self::Resolver => resolver::run(bench),
             Self::Memory => memory::run(bench),
