@@ -41,10 +41,15 @@ impl Connection for TenantConnection {
     {
         let Some(cargo) = self.cargo(source)? else {
             self.ensure()?;
+            self.announce_harmless(source);
             let marked = self.plans.marked(source);
-            return self.inner.execute_returning_count(&marked);
+            let count = self.inner.execute_returning_count(&marked);
+            self.notes.set_harmless(false);
+            return count;
         };
+        self.announce_harmless(source);
         let count = self.inner.execute_returning_count(&cargo.with(source));
+        self.notes.set_harmless(false);
         match count {
             Ok(count) => {
                 cargo.landed(
@@ -102,11 +107,17 @@ impl LoadConnection for TenantConnection {
     {
         let Some(cargo) = self.cargo(&source)? else {
             self.ensure()?;
+            self.announce_harmless(&source);
             let marked = self.plans.marked(source);
-            return LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, marked);
+            let rows = LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, marked);
+            self.notes.set_harmless(false);
+            return rows;
         };
+        self.announce_harmless(&source);
         let laden = cargo.with(source);
-        match LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, laden) {
+        let rows = LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, laden);
+        self.notes.set_harmless(false);
+        match rows {
             Ok(rows) => {
                 cargo.landed(
                     &mut self.carrying,
@@ -137,8 +148,11 @@ impl LoadConnection<PgRowByRowLoadingMode> for TenantConnection {
         Pg: QueryMetadata<T::SqlType>,
     {
         self.ensure()?;
+        self.announce_harmless(&source);
         let marked = self.plans.marked(source);
-        LoadConnection::<PgRowByRowLoadingMode>::load(&mut *self.inner, marked)
+        let rows = LoadConnection::<PgRowByRowLoadingMode>::load(&mut *self.inner, marked);
+        self.notes.set_harmless(false);
+        rows
     }
 }
 

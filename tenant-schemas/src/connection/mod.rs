@@ -8,6 +8,7 @@ mod belief;
 mod carry;
 mod copy;
 mod diesel_impl;
+mod known;
 mod plans;
 mod rack;
 mod scope;
@@ -38,6 +39,7 @@ use crate::statement::Effects;
 
 use self::belief::{Belief, Beliefs, is_path};
 use self::carry::Carrying;
+use self::known::Known;
 use self::plans::Plans;
 use self::rack::Session;
 use self::send::Arrival;
@@ -171,6 +173,7 @@ pub struct TenantConnection {
     /// The path in use of those whose plans and types the caches hold.
     cached: Belief,
     plans: Plans,
+    known: Known,
     /// The path of the checkout whose temporary tables, cursors and settings
     /// the session may hold; `None` if it may hold those of several.
     resident: Belief,
@@ -209,6 +212,7 @@ impl TenantConnection {
             notes,
             cached: None,
             plans: Plans::default(),
+            known: Known::default(),
             resident: None,
             generation: 0,
             cache_size: CacheSize::Unbounded,
@@ -684,12 +688,12 @@ impl TenantConnection {
             self.notes.note(foreign, false);
             return self.own(|inner| inner.batch_execute(sql)).map_err(alone);
         };
-        let before = format!("{}; ", changes.message);
+        let before = self.path_message(&path, true, changes) + "; ";
         self.beliefs.unknown();
         self.notes.note(foreign, false);
         self.own(|inner| inner.batch_execute(&format!("{before}{sql}")))
             .map_err(|error| (error, before.chars().count()))?;
-        self.path_sent(&path, &changes);
+        self.path_sent(&path, changes);
         Ok(())
     }
 

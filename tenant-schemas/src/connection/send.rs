@@ -27,9 +27,10 @@ pub(super) enum Arrival {
     Lent,
 }
 
-/// The answer to "what has to be sent?".
+/// What changes with a path, besides the path itself.
+#[derive(Clone, Copy)]
 pub(super) struct PathChanges {
-    pub(super) message: String,
+    aged: bool,
     turns: bool,
     clears: bool,
     generation: u64,
@@ -92,8 +93,8 @@ impl TenantConnection {
             message.push_str(&required);
             message.push_str("; ");
         }
-        let changes = self.path_message(&scope.path, local);
-        message.push_str(&changes.message);
+        let changes = self.path_changes(&scope.path);
+        message.push_str(&self.path_message(&scope.path, local, changes));
         if washes {
             message.push_str("; ");
             message.push_str(sql::WASH);
@@ -108,7 +109,7 @@ impl TenantConnection {
             self.own(|inner| inner.batch_execute(&message))
         };
         sent.map_err(|error| self.path_refused(scope, error))?;
-        self.path_sent(&scope.path, &changes);
+        self.path_sent(&scope.path, changes);
         if washes {
             self.resident = Some(Arc::clone(&scope.path));
             self.notes.were_closed();
@@ -122,7 +123,7 @@ impl TenantConnection {
     /// Prepared, it need not be read and planned each time; without Diesel's cache it would be.
     fn stay(&mut self, scope: &Scope) -> Result<bool> {
         let path = &scope.path;
-        let changes = self.path_message(path, false);
+        let changes = self.path_changes(path);
         let uncached = matches!(self.cache_size, CacheSize::Disabled);
         if self.beliefs.depth() > 0 || changes.turns || changes.clears || uncached {
             return Ok(false);
@@ -136,7 +137,7 @@ impl TenantConnection {
             conn.own(|inner| inner.execute_returning_count(&Prepared(&stay)))
         })?;
         if sent.is_ok() {
-            self.path_sent(path, &changes);
+            self.path_sent(path, changes);
         } else {
             // Someone may have deallocated it. If that is not why, the text will say so.
             self.cached = None;
@@ -200,11 +201,26 @@ impl TenantConnection {
         }
     }
 
-    /// What to send so that the server has `path`, and our caches fit it.
-    pub(super) fn path_message(&self, path: &Arc<SearchPath>, local: bool) -> PathChanges {
+    /// What changes in our caches if the server is given `path`.
+    pub(super) fn path_changes(&self, path: &Arc<SearchPath>) -> PathChanges {
         let generation = self.policy.generation();
         let aged = generation != self.generation;
         let turns = aged || !is_path(&self.cached, path);
+        PathChanges {
+            aged,
+            turns,
+            clears: aged || turns && self.plans.have_to_go(path, self.policy.max_tenants),
+            generation,
+        }
+    }
+
+    /// What to send so that the server has `path`, and our caches fit it.
+    pub(super) fn path_message(
+        &self,
+        path: &SearchPath,
+        local: bool,
+        changes: PathChanges,
+    ) -> String {
         let mut message = if local {
             sql::set_local_path(path)
         } else if self.policy.set_calls == SetCalls::FirstStatement {
@@ -213,21 +229,15 @@ impl TenantConnection {
         } else {
             sql::set_path(path)
         };
-        let clears = aged || turns && self.plans.have_to_go(path, self.policy.max_tenants);
-        if clears {
+        if changes.clears {
             message.push_str("; ");
             message.push_str(sql::DEALLOCATE);
         }
-        if aged {
+        if changes.aged {
             message.push_str("; ");
             message.push_str(sql::DISCARD_PLANS);
         }
-        PathChanges {
-            message,
-            turns,
-            clears,
-            generation,
-        }
+        message
     }
 
     /// The path of the scope, and what to send of it with the next statement, if that can be one message.
@@ -240,11 +250,11 @@ impl TenantConnection {
         let fits = self.beliefs.depth() > 0
             && !self.is_known(&path)
             && self.generation == self.policy.generation();
-        let changes = fits.then(|| self.path_message(&path, true))?;
+        let changes = fits.then(|| self.path_changes(&path))?;
         (!changes.clears).then_some((path, changes))
     }
 
-    pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: &PathChanges) {
+    pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: PathChanges) {
         self.beliefs.sent(path);
         self.generation = changes.generation;
         if changes.clears {

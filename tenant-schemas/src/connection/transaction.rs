@@ -71,8 +71,9 @@ impl TenantConnection {
             self.own(|inner| AnsiTransactionManager::begin_transaction_sql(inner, begin))?;
             self.beliefs.begun();
         } else {
-            let changes = self.path_message(&scope.path, true);
-            let message = format!("{begin}; {}", changes.message);
+            let changes = self.path_changes(&scope.path);
+            let path = self.path_message(&scope.path, true, changes);
+            let message = format!("{begin}; {path}");
             let outcome =
                 self.own(|inner| AnsiTransactionManager::begin_transaction_sql(inner, &message));
             if let Err(error) = outcome {
@@ -82,7 +83,7 @@ impl TenantConnection {
                 return Err(error);
             }
             self.beliefs.begun();
-            self.path_sent(&scope.path, &changes);
+            self.path_sent(&scope.path, changes);
         }
         Ok(())
     }

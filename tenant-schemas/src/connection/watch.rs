@@ -37,6 +37,8 @@ pub(super) struct Notes {
     raw_transaction: AtomicBool,
     /// The next statement is Diesel's transaction manager at work.
     announced: AtomicBool,
+    /// The next statement was read before, and does nothing.
+    harmless: AtomicBool,
     /// The next statements are the connection's own.
     own: AtomicBool,
 }
@@ -102,6 +104,11 @@ impl Notes {
         self.own.swap(own, Relaxed)
     }
 
+    /// Whether the next statement was read before, and does nothing. Behind it, nothing is known again.
+    pub(super) fn set_harmless(&self, harmless: bool) {
+        self.harmless.store(harmless, Relaxed);
+    }
+
     fn announce(&self) {
         self.announced.store(true, Relaxed);
         // Someone who borrowed the connection: a rollback of theirs may revert
@@ -113,7 +120,8 @@ impl Notes {
 
     fn read(&self, query: &dyn DebugQuery) {
         let announced = take(&self.announced);
-        if self.own.load(Relaxed) {
+        let harmless = take(&self.harmless);
+        if harmless || self.own.load(Relaxed) {
             return;
         }
         let mut text = Text {
