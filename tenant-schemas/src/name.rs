@@ -146,6 +146,13 @@ impl SchemaName {
     pub fn quoted(&self) -> String {
         format!("\"{}\"", self.0)
     }
+
+    /// Writes it as [`quoted`](Self::quoted) does.
+    pub(crate) fn write_quoted(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        out.write_char('"')?;
+        out.write_str(&self.0)?;
+        out.write_char('"')
+    }
 }
 
 impl SchemaNamePolicy {

@@ -71,7 +71,7 @@ impl fmt::Display for SearchPath {
             if position > 0 {
                 f.write_str(", ")?;
             }
-            f.write_str(&schema.quoted())?;
+            schema.write_quoted(f)?;
         }
         Ok(())
     }

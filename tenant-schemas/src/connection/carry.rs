@@ -52,6 +52,8 @@ pub(super) struct Cargo {
     statement: TypeId,
     path: Arc<SearchPath>,
     mark: Arc<str>,
+    /// The statement has brought the path before.
+    again: bool,
     /// What waits in the session is the tenant's own.
     stays: bool,
 }
@@ -85,7 +87,8 @@ impl TenantConnection {
             return Ok(None);
         };
         let path = scope.path;
-        if self.plans.carries(&path, id) {
+        let again = self.plans.carries(&path, id);
+        if again {
             if !is_path(&self.cached, &path) {
                 let types = self.inner.get_metadata_cache();
                 self.plans.turn(self.cached.as_ref(), &path, types);
@@ -105,6 +108,7 @@ impl TenantConnection {
             statement: id,
             path,
             mark: self.plans.mark(),
+            again,
             stays,
         }))
     }
@@ -157,7 +161,9 @@ impl Cargo {
         resident: &mut Belief,
         plans: &mut Plans,
     ) {
-        plans.carried(&self.path, self.statement);
+        if !self.again {
+            plans.carried(&self.path, self.statement);
+        }
         beliefs.sent(&self.path);
         *resident = Some(self.path);
         carrying.due = false;
