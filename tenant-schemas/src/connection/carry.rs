@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use diesel::connection::CacheSize;
 use diesel::pg::{GetPgMetadataCache as _, Pg, PgMetadataCacheKey, PgTypeMetadata};
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::HasSqlType;
@@ -51,7 +51,6 @@ pub(super) enum Carrier {
 pub(super) struct Cargo {
     statement: TypeId,
     path: Arc<SearchPath>,
-    mark: Arc<str>,
     /// The statement has brought the path before.
     again: bool,
     /// What waits in the session is the tenant's own.
@@ -59,11 +58,11 @@ pub(super) struct Cargo {
 }
 
 /// The type that sets the path.
-struct Turning;
+pub(super) struct Turning;
 
 /// A path, as a value of it.
 #[derive(Debug)]
-struct Turn(Arc<SearchPath>);
+pub(super) struct Turn(pub(super) Arc<SearchPath>);
 
 impl TenantConnection {
     /// What `statement` has to take along; nothing if the path is sent already.
@@ -107,7 +106,6 @@ impl TenantConnection {
         Ok(Some(Cargo {
             statement: id,
             path,
-            mark: self.plans.mark(),
             again,
             stays,
         }))
@@ -144,13 +142,9 @@ impl TenantConnection {
 }
 
 impl Cargo {
-    /// The statement, with what it takes along.
-    pub(super) fn with<T>(&self, statement: T) -> Laden<T> {
-        Laden {
-            statement,
-            mark: Arc::clone(&self.mark),
-            turn: Turn(Arc::clone(&self.path)),
-        }
+    /// The path, as a value that sets it.
+    pub(super) fn turn(&self) -> Turn {
+        Turn(Arc::clone(&self.path))
     }
 
     /// The statement has run, and its transaction is committed: what it brought is there.
@@ -182,35 +176,6 @@ impl Cargo {
             error => error,
         }
     }
-}
-
-/// A statement with a parameter more, which it does not use.
-pub(super) struct Laden<T> {
-    statement: T,
-    mark: Arc<str>,
-    turn: Turn,
-}
-
-impl<T: QueryFragment<Pg>> QueryFragment<Pg> for Laden<T> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // To the server this is a comment; the parameter counts all the same. It is the first: what
-        // reads the others may be a function of the tenant's own.
-        pass.push_sql("/*");
-        pass.push_bind_param::<Turning, _>(&self.turn)?;
-        pass.push_sql("*/");
-        self.statement.walk_ast(pass.reborrow())?;
-        pass.push_sql(&self.mark);
-        Ok(())
-    }
-}
-
-impl<T> QueryId for Laden<T> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl<T: Query> Query for Laden<T> {
-    type SqlType = T::SqlType;
 }
 
 impl HasSqlType<Turning> for Pg {

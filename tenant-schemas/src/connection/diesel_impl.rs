@@ -39,17 +39,16 @@ impl Connection for TenantConnection {
     where
         T: QueryFragment<Pg> + QueryId,
     {
-        let Some(cargo) = self.cargo(source)? else {
+        let cargo = self.cargo(source)?;
+        if cargo.is_none() {
             self.ensure()?;
-            self.announce_harmless(source);
-            let marked = self.plans.marked(source);
-            let count = self.inner.execute_returning_count(&marked);
-            self.notes.set_harmless(false);
+        }
+        let written = self.write(source, cargo.as_ref())?;
+        let count = self.inner.execute_returning_count(&written);
+        self.notes.set_harmless(false);
+        let Some(cargo) = cargo else {
             return count;
         };
-        self.announce_harmless(source);
-        let count = self.inner.execute_returning_count(&cargo.with(source));
-        self.notes.set_harmless(false);
         match count {
             Ok(count) => {
                 cargo.landed(
@@ -105,18 +104,16 @@ impl LoadConnection for TenantConnection {
         T: Query + QueryFragment<Pg> + QueryId + 'query,
         Pg: QueryMetadata<T::SqlType>,
     {
-        let Some(cargo) = self.cargo(&source)? else {
+        let cargo = self.cargo(&source)?;
+        if cargo.is_none() {
             self.ensure()?;
-            self.announce_harmless(&source);
-            let marked = self.plans.marked(source);
-            let rows = LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, marked);
-            self.notes.set_harmless(false);
+        }
+        let written = self.write(source, cargo.as_ref())?;
+        let rows = LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, written);
+        self.notes.set_harmless(false);
+        let Some(cargo) = cargo else {
             return rows;
         };
-        self.announce_harmless(&source);
-        let laden = cargo.with(source);
-        let rows = LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, laden);
-        self.notes.set_harmless(false);
         match rows {
             Ok(rows) => {
                 cargo.landed(
@@ -148,9 +145,8 @@ impl LoadConnection<PgRowByRowLoadingMode> for TenantConnection {
         Pg: QueryMetadata<T::SqlType>,
     {
         self.ensure()?;
-        self.announce_harmless(&source);
-        let marked = self.plans.marked(source);
-        let rows = LoadConnection::<PgRowByRowLoadingMode>::load(&mut *self.inner, marked);
+        let written = self.write(source, None)?;
+        let rows = LoadConnection::<PgRowByRowLoadingMode>::load(&mut *self.inner, written);
         self.notes.set_harmless(false);
         rows
     }

@@ -8,7 +8,6 @@ mod belief;
 mod carry;
 mod copy;
 mod diesel_impl;
-mod known;
 mod plans;
 mod rack;
 mod scope;
@@ -16,6 +15,7 @@ mod send;
 mod served;
 mod transaction;
 mod watch;
+mod written;
 
 use std::any::Any;
 use std::fmt;
@@ -39,12 +39,12 @@ use crate::statement::Effects;
 
 use self::belief::{Belief, Beliefs, is_path};
 use self::carry::Carrying;
-use self::known::Known;
 use self::plans::Plans;
 use self::rack::Session;
 use self::send::Arrival;
 use self::served::Served;
 use self::watch::{Notes, Watch};
+use self::written::Known;
 
 pub(crate) use self::rack::Rack;
 pub use self::scope::SetCalls;

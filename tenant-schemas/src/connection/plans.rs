@@ -11,9 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 
-use diesel::pg::{Pg, PgMetadataCache};
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::result::QueryResult;
+use diesel::pg::PgMetadataCache;
 
 use crate::path::SearchPath;
 use crate::sql;
@@ -110,38 +108,7 @@ impl Plans {
     }
 
     /// What tells the statements of the path in use from those of others.
-    pub(super) fn mark(&self) -> Arc<str> {
-        Arc::clone(&self.mark)
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
     }
-
-    /// The statement, as it is prepared for the path in use.
-    pub(super) fn marked<T>(&self, statement: T) -> Marked<T> {
-        Marked {
-            statement,
-            mark: Arc::clone(&self.mark),
-        }
-    }
-}
-
-/// A statement with a mark at its end, which is all that Diesel tells statements apart by.
-pub(super) struct Marked<T> {
-    statement: T,
-    mark: Arc<str>,
-}
-
-impl<T: QueryFragment<Pg>> QueryFragment<Pg> for Marked<T> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.statement.walk_ast(pass.reborrow())?;
-        pass.push_sql(&self.mark);
-        Ok(())
-    }
-}
-
-impl<T> QueryId for Marked<T> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl<T: Query> Query for Marked<T> {
-    type SqlType = T::SqlType;
 }

@@ -264,6 +264,7 @@ impl TenantConnection {
             self.inner
                 .set_prepared_statement_cache_size(self.cache_size);
             self.plans.clear();
+            self.known.clear();
             self.alone = None;
             self.cached = None;
             // A migration may have made it.

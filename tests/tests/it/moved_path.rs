@@ -1,8 +1,9 @@
 //! SQL of the user's own that moves the search path, in every way that there is.
 
 use diesel::connection::SimpleConnection as _;
-use diesel::pg::PgConnection;
+use diesel::pg::{Pg, PgConnection};
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::Error as DieselError;
 use diesel::sql_types::{Bool, Text};
 use tenant_schemas::{SetCalls, TenantConnection};
@@ -14,7 +15,47 @@ diesel::define_sql_function! {
     fn set_config(name: Text, value: Text, local: Bool) -> Text;
 }
 
+/// A statement whose type says, wrongly, that its text is always the same.
+#[derive(QueryId)]
+struct Spoken(&'static str);
+
+impl QueryFragment<Pg> for Spoken {
+    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        pass.push_sql(self.0);
+        Ok(())
+    }
+}
+
+impl<Conn> RunQueryDsl<Conn> for Spoken {}
+
 type Wander = fn(&mut TenantConnection) -> QueryResult<()>;
+
+/// Ways of the query builder's.
+fn typed_moves() -> Vec<(&'static str, Wander)> {
+    vec![
+        ("a typed function", |conn| {
+            let now: String =
+                diesel::select(set_config("search_path", "globex", false)).get_result(conn)?;
+            assert_eq!(now, "globex");
+            Ok(())
+        }),
+        ("a typed function that is known already", |conn| {
+            for _ in 0..2 {
+                let wander = set_config("search_path", "globex", false);
+                diesel::select(wander).get_result::<String>(conn)?;
+                assert_eq!(rooms_of(conn), ["Blue"]);
+            }
+            diesel::select(set_config("search_path", "globex", false))
+                .get_result::<String>(conn)
+                .map(drop)
+        }),
+        ("a type of statements with more than one text", |conn| {
+            Spoken("SELECT 1").execute(conn)?;
+            Spoken("SELECT 1").execute(conn)?;
+            Spoken("SET search_path TO globex").execute(conn).map(drop)
+        }),
+    ]
+}
 
 /// Each way to move the path that shows in the text of a statement.
 fn moves() -> Vec<(&'static str, Wander)> {
@@ -44,6 +85,7 @@ fn moves() -> Vec<(&'static str, Wander)> {
         "CALL public.stray()",
         "PREPARE q AS SELECT set_config('search_path', 'globex', false); EXECUTE q",
     ];
+    moves.extend(typed_moves());
     moves.extend([
         (
             "sql_query",
@@ -66,12 +108,6 @@ fn moves() -> Vec<(&'static str, Wander)> {
                 .bind::<Text, _>("globex")
                 .execute(conn)
                 .map(drop)
-        }),
-        ("a typed function", |conn| {
-            let now: String =
-                diesel::select(set_config("search_path", "globex", false)).get_result(conn)?;
-            assert_eq!(now, "globex");
-            Ok(())
         }),
         ("a statement prepared before", |conn| {
             conn.batch_execute("PREPARE q AS SELECT set_config('search_path', 'globex', false)")?;
