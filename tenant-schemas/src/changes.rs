@@ -37,8 +37,8 @@ pub(crate) trait Watcher: Send + Sync {
     /// Forgets what may not be so any more.
     fn changed(&self, _changes: &[Change]) {}
 
-    /// A tenant has taken a schema that was made ahead.
-    fn ready_taken(&self) {}
+    /// A tenant has taken a schema that was made ahead, with the migrations of this fingerprint.
+    fn ready_taken(&self, _fingerprint: &str) {}
 }
 
 /// Those of this process who have to know.
@@ -71,9 +71,16 @@ pub(crate) fn announce(conn: &mut TenantConnection, changes: Vec<Change>) {
 }
 
 /// Tells this process that a schema that was made ahead has a tenant, once that is so.
-pub(crate) fn announce_taken(conn: &mut TenantConnection, registry: &Arc<Registry>) {
+pub(crate) fn announce_taken(
+    conn: &mut TenantConnection,
+    registry: &Arc<Registry>,
+    fingerprint: String,
+) {
     let registry = Arc::clone(registry);
-    conn.after_commit(move |_| registry.watchers.tell(|watcher| watcher.ready_taken()));
+    conn.after_commit(move |_| {
+        let watchers = &registry.watchers;
+        watchers.tell(|watcher| watcher.ready_taken(&fingerprint));
+    });
 }
 
 /// The row of a tenant, and its domain if that is in the row.

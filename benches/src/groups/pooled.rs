@@ -47,11 +47,15 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
                 ]);
                 let cases = cases(&database, connections, &clients, work)?.into_iter();
                 // PostgreSQL plans a statement of a tenant six times on a connection before it keeps
-                // the plan: that every one has most of them is to be over.
+                // the plan: that every one has most of them is to be over. The floor has one tenant.
                 let met = if traffic == Traffic::One { 1 } else { tenants };
                 let visits = met * usize::try_from(connections)? * 10;
                 let times = bench.unless_quick(visits.div_ceil(how.operations).max(3), 1);
-                let cases = cases.map(|case| case.warmed_up(times)).collect();
+                let cases = cases.map(|case| {
+                    let times = if case.is_floor() { times.min(3) } else { times };
+                    case.warmed_up(times)
+                });
+                let cases = cases.collect();
                 rows.extend(how.compare(bench, &setting, cases)?);
             }
         }

@@ -9,6 +9,7 @@ use super::ReadySchemas;
 use crate::changes::Watcher;
 use crate::error::{Error, chain};
 use crate::model::TenantModel;
+use crate::registry::Kind;
 
 /// Keeps schemas ready on a thread of its own, until it is dropped. See [`ReadySchemas::keep`].
 #[derive(Debug)]
@@ -19,8 +20,10 @@ pub struct KeepReady {
 }
 
 /// Wakes the thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bell {
+    /// The migrations of the schemas that are kept: who takes others does not wake it.
+    fingerprint: String,
     stop: AtomicBool,
     /// Whether a schema was taken since the thread began to look.
     taken: Mutex<bool>,
@@ -29,13 +32,22 @@ struct Bell {
 
 impl KeepReady {
     pub(super) fn start<T: TenantModel>(ready: ReadySchemas<T>, every: Duration) -> Self {
-        let bell = Arc::new(Bell::default());
+        let kind = Kind::Tenant(ready.tenant_type.clone());
+        let bell = Arc::new(Bell {
+            fingerprint: ready.tenancy.registry().fingerprint(&kind),
+            stop: AtomicBool::default(),
+            taken: Mutex::default(),
+            rung: Condvar::default(),
+        });
         let watcher: Weak<Bell> = Arc::downgrade(&bell);
         ready.tenancy.registry().watchers.add(watcher);
         let ours = Arc::clone(&bell);
         let thread = thread::spawn(move || {
             loop {
-                match ready.fill_until(&ours.stop) {
+                let filled = ready.fill_until(&ours.stop);
+                // What failed once would, as a rule, fail at each sign-up.
+                let heed = filled.is_ok();
+                match filled {
                     Ok(_) => {}
                     Err(error @ Error::NamesItself { .. }) => {
                         // It would be the same the next time.
@@ -49,7 +61,7 @@ impl KeepReady {
                         );
                     }
                 }
-                ours.wait(every);
+                ours.wait(every, heed);
                 if ours.stop.load(Ordering::Relaxed) {
                     return;
                 }
@@ -63,11 +75,11 @@ impl KeepReady {
 }
 
 impl Bell {
-    /// Waits until a schema is taken, or has been since the last time; no longer than this, and not once
-    /// it is to stop.
-    fn wait(&self, most: Duration) {
+    /// Waits until a schema is taken, or has been since the last time, if it is to `heed` that; no longer
+    /// than this, and not once it is to stop.
+    fn wait(&self, most: Duration, heed: bool) {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |taken: &mut bool| !*taken && !self.stop.load(Ordering::Relaxed);
+        let idle = |taken: &mut bool| !(self.stop.load(Ordering::Relaxed) || heed && *taken);
         let (mut taken, _) = self
             .rung
             .wait_timeout_while(taken, most, idle)
@@ -82,8 +94,10 @@ impl Bell {
 }
 
 impl Watcher for Bell {
-    fn ready_taken(&self) {
-        self.ring(true);
+    fn ready_taken(&self, fingerprint: &str) {
+        if self.fingerprint == fingerprint {
+            self.ring(true);
+        }
     }
 }
 

@@ -121,7 +121,7 @@ impl<T: TenantModel> ReadySchemas<T> {
         }
     }
 
-    /// How often [`keep`](Self::keep) looks whether some are missing, if no tenant of this process takes
+    /// How often [`keep`](Self::keep) looks whether some are missing, if no tenant of this tenancy takes
     /// one. Defaults to 5 s.
     #[must_use]
     pub fn every(self, every: Duration) -> Self {
@@ -142,8 +142,8 @@ impl<T: TenantModel> ReadySchemas<T> {
 
     /// Keeps them ready on a thread, until the value that is returned is dropped.
     ///
-    /// When a tenant of this process takes one, the next is made at once. What other processes take is
-    /// noticed when it [looks](Self::every).
+    /// When a tenant that is saved through this tenancy takes one, the next is made at once, unless making
+    /// one failed the last time. What others take is noticed when it [looks](Self::every).
     ///
     /// Failures are logged, and it tries again; but for [`Error::NamesItself`], which ends it. Several
     /// programs may do so: they share what is ready.

@@ -46,7 +46,7 @@ pub(in crate::provision) fn take<T: TenantModel>(
         return Ok(None);
     }
     registry.bump_after_commit(conn);
-    announce_taken(conn, registry);
+    announce_taken(conn, registry, fingerprint);
     let migrations: Vec<MigrationId> = registry
         .apps_of(&kind)
         .flat_map(|app| &app.scripts)
