@@ -70,7 +70,7 @@ pub(crate) fn announce(conn: &mut TenantConnection, changes: Vec<Change>) {
     }
 }
 
-/// Tells this process that a schema that was made ahead has a tenant, once that is so.
+/// Tells those of this tenancy that a schema that was made ahead has a tenant, once that is so.
 pub(crate) fn announce_taken(
     conn: &mut TenantConnection,
     registry: &Arc<Registry>,

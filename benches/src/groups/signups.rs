@@ -1,6 +1,7 @@
 //! What does a sign-up wait for while schemas are made ahead in the background, and what do the others
 //! notice of it?
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -104,11 +105,16 @@ impl Site {
             ready.fill()?;
         }
         let keep = keep.map(ReadySchemas::keep);
+        let mut raw = PgConnection::establish(&self.database.url)?;
+        // What a session has to read before it can make its first schema is not asked here.
+        let first = self.database.tenants.len();
+        self.one(way, first, &mut raw)?;
         let over = AtomicBool::new(false);
         let (signed_up, reads, writes) = thread::scope(|scope| {
             let reads = scope.spawn(|| until(&over, self.reader()));
             let writes = scope.spawn(|| until(&over, self.writer()?));
-            let signed_up = self.sign_up(way, interval, count);
+            let numbers = first + 1..=first + count;
+            let signed_up = self.sign_up(way, interval, numbers, &mut raw);
             over.store(true, Ordering::Relaxed);
             let [reads, writes] = [reads, writes].map(|thread| {
                 let done = thread.join();
@@ -142,22 +148,23 @@ impl Site {
         Ok(figures)
     }
 
-    fn sign_up(&self, way: Way, interval: Duration, count: usize) -> Result<Vec<SignUp>> {
-        let mut raw = PgConnection::establish(&self.database.url)?;
-        let first = self.database.tenants.len();
-        // What a session has to read before it can make its first schema is not asked here.
-        self.one(way, first, &mut raw)?;
-        let mut due = Instant::now() + interval;
-        let mut all = Vec::with_capacity(count);
-        for number in first + 1..=first + count {
+    fn sign_up(
+        &self,
+        way: Way,
+        interval: Duration,
+        numbers: RangeInclusive<usize>,
+        raw: &mut PgConnection,
+    ) -> Result<Vec<SignUp>> {
+        let mut due = Instant::now();
+        let each = |number| {
+            due += interval;
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            let made_ahead = self.one(way, number, &mut raw)?;
+            let made_ahead = self.one(way, number, raw)?;
             // Those who had to wait for the one before them began to wait when they came.
             let waited = due.elapsed();
-            all.push(SignUp { waited, made_ahead });
-            due += interval;
-        }
-        Ok(all)
+            Ok(SignUp { waited, made_ahead })
+        };
+        numbers.map(each).collect()
     }
 
     /// Makes a tenant; whether its schema was there already.
@@ -207,6 +214,8 @@ struct SignUp {
 /// Does it every few milliseconds; the seconds that each took from when it was due, sorted. What holds one
 /// up holds up those behind it.
 fn until(over: &AtomicBool, mut each: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    // The first time, a session has to read what it needs.
+    each()?;
     let mut all = Vec::new();
     let mut due = Instant::now();
     while !over.load(Ordering::Relaxed) {

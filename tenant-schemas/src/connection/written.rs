@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use diesel::connection::CacheSize;
 use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
 use diesel::result::QueryResult;
@@ -119,7 +120,9 @@ impl TenantConnection {
         let written = Written::new(statement, mark, cargo.map(Cargo::turn))?;
         // The mark would make it another for each path.
         let own = &written.text[..written.mark];
-        let harmless = written.kept && self.known.harmless(own);
+        // Where Diesel keeps nothing, texts may be without number.
+        let kept = written.kept && !matches!(self.cache_size, CacheSize::Disabled);
+        let harmless = kept && self.known.harmless(own);
         self.notes.set_harmless(harmless);
         Ok(written)
     }

@@ -13,7 +13,7 @@ use diesel::result::Error as DieselError;
 use diesel_migrations::MigrationHarness as _;
 use tenant_schemas::{Error, TenantConnection};
 
-use crate::isolation::Hotels;
+use crate::isolation::{Hotels, MODES};
 use crate::support::{Db, Room, SqlMigrations, insert_room, name, room, rooms, rooms_of, strings};
 
 #[test]
@@ -69,6 +69,42 @@ fn ordinary_statements_run_unchanged() {
     assert_eq!(row_by_row, lazily);
     drop(conn);
     assert_eq!(rooms_of(&mut hotels.globex()), ["Red"]);
+}
+
+#[derive(AsChangeset)]
+#[diesel(table_name = rooms)]
+struct Changes {
+    name: Option<&'static str>,
+}
+
+#[test]
+fn a_statement_that_can_not_be_written_is_refused_and_nothing_else() {
+    for mode in MODES {
+        let hotels = Hotels::with(mode);
+        let nothing = |conn: &mut TenantConnection| {
+            let update = diesel::update(rooms::table).set(Changes { name: None });
+            let refused = update.execute(conn);
+            assert!(
+                matches!(refused, Err(DieselError::QueryBuilderError(_))),
+                "{mode:?}: {refused:?}"
+            );
+        };
+        let mut conn = hotels.acme();
+        nothing(&mut conn);
+        assert_eq!(rooms_of(&mut conn), ["Blue"], "{mode:?}");
+        let inside = conn.transaction(|conn| {
+            insert_room(conn, 2, "Grey");
+            nothing(conn);
+            let renamed = Changes { name: Some("Pink") };
+            diesel::update(rooms::table.find(2))
+                .set(renamed)
+                .execute(conn)
+        });
+        assert_eq!(inside, Ok(1), "{mode:?}");
+        assert_eq!(rooms_of(&mut conn), ["Blue", "Pink"], "{mode:?}");
+        drop(conn);
+        assert_eq!(rooms_of(&mut hotels.globex()), ["Red"], "{mode:?}");
+    }
 }
 
 /// As `COPY` takes it: every column is there.

@@ -173,7 +173,7 @@ fn c25_after_sql_that_moves_the_path_the_next_query_reads_the_right_tenant() {
         wanderers(&hotels);
         for (how, wander) in moves() {
             let mut conn = hotels.acme();
-            // Twice, so that the second time every statement is prepared already.
+            // Twice, so that the second time it is not the first of its kind.
             for _ in 0..2 {
                 assert_eq!(rooms_of(&mut conn), ["Blue"]);
                 wander(&mut conn).expect(how);

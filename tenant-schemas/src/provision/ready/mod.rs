@@ -122,7 +122,7 @@ impl<T: TenantModel> ReadySchemas<T> {
     }
 
     /// How often [`keep`](Self::keep) looks whether some are missing, if no tenant of this tenancy takes
-    /// one. Defaults to 5 s.
+    /// one; and how long it waits after a failure, whoever takes one. Defaults to 5 s.
     #[must_use]
     pub fn every(self, every: Duration) -> Self {
         Self { every, ..self }
