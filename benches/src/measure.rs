@@ -65,10 +65,6 @@ impl<'a> Case<'a> {
         }
     }
 
-    pub(crate) fn is_floor(&self) -> bool {
-        self.is_floor
-    }
-
     fn round(&mut self, bench: &Bench, operations: usize) -> Result<Round> {
         let operations = operations.min(self.operations);
         (self.prepare)()?;

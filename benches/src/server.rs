@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::sql;
@@ -23,6 +25,8 @@ pub(crate) const SETTINGS: [(&str, &str); 5] = [
     ("max_wal_size", "8GB"),
     ("shared_buffers", "512MB"),
 ];
+
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a group is given: a server, and how much is asked.
 pub(crate) struct Bench {
@@ -110,6 +114,23 @@ impl Bench {
             url: self.server.url_of(name),
             tenants: original.tenants.clone(),
         })
+    }
+
+    /// Waits until all sessions of a database have ended: that takes processor time, which is not
+    /// the next one's.
+    pub(crate) fn wait_for_sessions(&self, name: &str) -> Result<()> {
+        let mut conn = self.connect()?;
+        loop {
+            let sessions = sql::<BigInt>("SELECT count(*) FROM pg_stat_activity WHERE datname = ");
+            let sessions = sessions.bind::<Text, _>(name);
+            if sessions.get_result::<i64>(&mut conn)? == 0 {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        // They are gone from the list, and give back their memory.
+        thread::sleep(PAUSE);
+        Ok(())
     }
 
     /// Adds tenants to a copy of the next smaller database. It gets its name when it is whole.

@@ -185,6 +185,12 @@ fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
     for &jobs in jobs {
         let floor = Floor::new(&copy);
         let tenancy = RefCell::new(None);
+        // Both begin with no sessions but their own, which listen to what the others change.
+        let take_back = |tenancy: &RefCell<Option<Tenancy<Tenant>>>| {
+            tenancy.take();
+            floor.take_back()?;
+            bench.wait_for_sessions(COPY)
+        };
         let cases = vec![
             Case::floor("floor: the statements alone", |_| {
                 floor.work(&|schema| {
@@ -192,7 +198,7 @@ fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
                 })
             })
             .prepared(|| {
-                floor.take_back()?;
+                take_back(&tenancy)?;
                 floor.connect(jobs)
             }),
             Case::new("run", |_| {
@@ -203,7 +209,7 @@ fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
                 expect(applied.sum(), tenants)
             })
             .prepared(|| {
-                floor.take_back()?;
+                take_back(&tenancy)?;
                 let size = u32::try_from(jobs)?;
                 let built = workload::next_release(&copy.url).pool_size(size);
                 let built = built.min_idle(size).build()?;
@@ -286,6 +292,7 @@ impl<'a> Floor<'a> {
              FROM kept_states AS k WHERE k.schema_name = s.schema_name",
         )?;
         conn.batch_execute("VACUUM __tenant_schemas")?;
+        self.conns.take();
         Ok(())
     }
 }

@@ -21,6 +21,10 @@ use crate::workload::{self, Tenant};
 /// How many tenants a connection serves before it is closed: the library's default.
 const BOUND: usize = 200;
 
+/// How often a tenant comes to a connection, on average, before what it costs is counted: PostgreSQL
+/// plans its statement six times before it keeps the plan.
+const VISITS: usize = 10;
+
 /// What is done with a connection.
 pub(super) trait Work: Copy + Sync {
     fn on<C>(self, conn: &mut C, request: Request) -> QueryResult<()>
@@ -45,17 +49,13 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
                     ("connections", connections.to_string()),
                     ("threads", threads.to_string()),
                 ]);
-                let cases = cases(&database, connections, &clients, work)?.into_iter();
-                // PostgreSQL plans a statement of a tenant six times on a connection before it keeps
-                // the plan: that every one has most of them is to be over. The floor has one tenant.
+                let sessions = usize::try_from(connections)?;
                 let met = if traffic == Traffic::One { 1 } else { tenants };
-                let visits = met * usize::try_from(connections)? * 10;
-                let times = bench.unless_quick(visits.div_ceil(how.operations).max(3), 1);
-                let cases = cases.map(|case| {
-                    let times = if case.is_floor() { times.min(3) } else { times };
-                    case.warmed_up(times)
-                });
-                let cases = cases.collect();
+                let warm_up = |at_most: usize| {
+                    let visits = met.min(at_most) * sessions * VISITS;
+                    bench.unless_quick(visits.div_ceil(how.operations).max(3), 1)
+                };
+                let cases = cases(&database, connections, &clients, work, &warm_up)?;
                 rows.extend(how.compare(bench, &setting, cases)?);
             }
         }
@@ -63,11 +63,13 @@ pub(super) fn measure(bench: &Bench, how: Measurement, work: impl Work) -> Resul
     Ok(rows)
 }
 
+/// `warm_up` says how many turns it takes until each connection knows its tenants, or so many of them.
 fn cases<'a>(
     database: &'a Database,
     connections: u32,
     clients: &Clients,
     work: impl Work + 'a,
+    warm_up: &dyn Fn(usize) -> usize,
 ) -> Result<Vec<Case<'a>>> {
     let Database { url, tenants } = database;
     let one_tenant = format!("{url}?options=-csearch_path%3Dtenant_0%2Cpublic");
@@ -78,7 +80,8 @@ fn cases<'a>(
             requests,
             |request| Ok(work.on(&mut *floor.get()?, request)?),
         )
-    });
+    })
+    .warmed_up(warm_up(1));
     let set = plain_pool(url, connections)?;
     let mut their = clients.clone();
     let set = Case::new("SET at each checkout", move |requests| {
@@ -88,7 +91,8 @@ fn cases<'a>(
             conn.batch_execute(&format!("SET search_path TO {}, public", schema.quoted()))?;
             Ok(work.on(&mut *conn, request)?)
         })
-    });
+    })
+    .warmed_up(warm_up(usize::MAX));
     let mut cases = vec![floor, set];
     let mut sites = vec![
         ("EveryCheckout", SetCalls::EveryCheckout, BOUND),
@@ -109,12 +113,13 @@ fn cases<'a>(
             directory: Arc::clone(&directory),
         };
         let mut their = clients.clone();
-        cases.push(Case::new(name, move |requests| {
+        let case = Case::new(name, move |requests| {
             their.send(requests, |request| {
                 let host = &tenants[request.tenant].domain_url;
                 Ok(work.on(&mut *site.connection(host)?, request)?)
             })
-        }));
+        });
+        cases.push(case.warmed_up(warm_up(bound)));
     }
     Ok(cases)
 }
