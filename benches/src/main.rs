@@ -13,6 +13,7 @@ mod messages;
 mod plot;
 mod report;
 mod server;
+mod threads;
 mod traffic;
 mod workload;
 

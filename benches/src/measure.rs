@@ -112,13 +112,14 @@ impl Measurement {
         mut cases: Vec<Case<'_>>,
     ) -> Result<Vec<Row>> {
         let mut measured: Vec<Vec<Round>> = cases.iter().map(|_| Vec::new()).collect();
-        for turn in 0..=self.rounds {
-            for (case, rounds) in cases.iter_mut().zip(&mut measured) {
-                if turn == 0 {
-                    case.round(bench, self.operations * case.warm_up)?;
-                } else {
-                    rounds.push(case.round(bench, self.operations)?);
-                }
+        let count = cases.len();
+        for case in &mut cases {
+            case.round(bench, self.operations * case.warm_up)?;
+        }
+        for turn in 0..self.rounds {
+            // Each is the first once: what one leaves, in caches or to be written, is the next one's.
+            for case in (0..count).map(|nth| (turn + nth) % count) {
+                measured[case].push(cases[case].round(bench, self.operations)?);
             }
         }
         let counted = self.count(bench, &mut cases)?;

@@ -1,7 +1,6 @@
 //! Who asks for what: the same sequence in every run.
 
 use std::fmt;
-use std::thread;
 
 use rand::distr::{Distribution as _, Uniform};
 use rand::rngs::StdRng;
@@ -9,6 +8,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_distr::Zipf;
 
 use crate::Result;
+use crate::threads::on_threads;
 use crate::workload::CONTACTS;
 
 /// Whose requests come.
@@ -90,20 +90,11 @@ impl Clients {
             Tenants::Zipf(_, all) if self.times == 1 => Tenants::Uniform(all),
             tenants => tenants,
         };
-        let (clients, answer) = (&*self, &answer);
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..clients.threads)
-                .map(|client| {
-                    let mut random = clients.random(client);
-                    scope.spawn(move || {
-                        let mine = (client..requests).step_by(clients.threads);
-                        mine.map(|_| tenants.next(&mut random)).try_for_each(answer)
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .try_for_each(|thread| thread.join().map_err(|_| "a client panicked")?)
+        on_threads(self.threads, |client| {
+            let mut random = self.random(client);
+            let mine = (client..requests).step_by(self.threads);
+            mine.map(|_| tenants.next(&mut random))
+                .try_for_each(&answer)
         })
     }
 

@@ -11,6 +11,7 @@ use tenant_schemas::{
 };
 
 use crate::Result;
+use crate::threads::on_threads;
 
 #[shared_app(migrations = "../tests/migrations/workload/shared")]
 pub(crate) struct Shared;
@@ -141,6 +142,13 @@ pub(crate) fn ddl() -> String {
     DDL.join(";\n")
 }
 
+/// A message that makes a tenant's schema with SQL alone, in one transaction.
+pub(crate) fn by_hand(number: usize, text: &str) -> String {
+    format!(
+        "BEGIN; CREATE SCHEMA tenant_{number}; SET LOCAL search_path TO tenant_{number}; {text}; COMMIT"
+    )
+}
+
 /// A tenant that is not saved yet.
 pub(crate) fn tenant(number: usize) -> Result<Tenant> {
     let schema: SchemaName = format!("tenant_{number}").parse()?;
@@ -164,20 +172,9 @@ pub(crate) fn fill(url: &str, until: usize) -> Result<()> {
         .build()?;
     tenancy.migrate().shared().run()?.into_result()?;
     let from = tenancy.tenants()?.len();
-    thread::scope(|scope| {
-        let (tenancy, threads) = (&tenancy, from..from + workers);
-        let threads: Vec<_> = threads
-            .map(|first| {
-                scope.spawn(move || {
-                    let mut mine = (first..until).step_by(workers);
-                    mine.try_for_each(|number| settle(tenancy, number))
-                })
-            })
-            .collect();
-        threads.into_iter().try_for_each(|thread| {
-            let done = thread.join();
-            done.map_err(|_| "a thread that makes tenants panicked")?
-        })
+    on_threads(workers, |worker| {
+        let mut mine = (from + worker..until).step_by(workers);
+        mine.try_for_each(|number| settle(&tenancy, number))
     })
 }
 

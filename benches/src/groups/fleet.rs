@@ -1,8 +1,8 @@
 //! What does work over all tenants cost?
 
 use std::cell::RefCell;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
@@ -14,6 +14,7 @@ use crate::Result;
 use crate::measure::{Case, Measurement};
 use crate::report::{Group, Row, Unit, setting};
 use crate::server::{Bench, Database};
+use crate::threads::on_threads;
 use crate::workload::{self, Tenant};
 
 /// How many tenants are worked on at once, where something is pending.
@@ -175,7 +176,8 @@ fn read(conn: &mut PgConnection, tenants: &[Tenant]) -> Result<usize> {
     Ok(lines.len())
 }
 
-/// Floor: the same two statements, a transaction in one message for each tenant.
+/// Floor: the same two statements, a transaction in one message for each tenant, as `psql` would send
+/// them. A run waits for the disk once, so that is measured as well.
 fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
     const COPY: &str = "fleet";
     let copy = bench.copy(tenants, COPY)?;
@@ -196,6 +198,19 @@ fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
                 floor.work(&|schema| {
                     format!("BEGIN; SET LOCAL search_path TO {schema}; {UP}; COMMIT")
                 })
+            })
+            .prepared(|| {
+                take_back(&tenancy)?;
+                floor.connect(jobs)
+            }),
+            Case::floor("floor: the disk waited for once", |_| {
+                floor.work(&|schema| {
+                    format!(
+                        "BEGIN; SET LOCAL synchronous_commit TO off; \
+                         SET LOCAL search_path TO {schema}; {UP}; COMMIT"
+                    )
+                })?;
+                floor.flush()
             })
             .prepared(|| {
                 take_back(&tenancy)?;
@@ -256,23 +271,21 @@ impl<'a> Floor<'a> {
         let next = AtomicUsize::new(0);
         let tenants = &self.copy.tenants;
         let mut conns = self.conns.borrow_mut();
-        thread::scope(|scope| {
-            let (next, threads) = (&next, conns.iter_mut());
-            let threads: Vec<_> = threads
-                .map(|conn| {
-                    scope.spawn(move || -> Result<()> {
-                        while let Some(tenant) = tenants.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            conn.batch_execute(&message(&tenant.schema_name.quoted()))?;
-                        }
-                        Ok(())
-                    })
-                })
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                let done = thread.join();
-                done.map_err(|_| "a thread that migrates panicked")?
-            })
+        let conns: Vec<_> = conns.iter_mut().map(Mutex::new).collect();
+        on_threads(conns.len(), |thread| {
+            let mut conn = conns[thread].lock().map_err(|_| "a thread panicked")?;
+            while let Some(tenant) = tenants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                conn.batch_execute(&message(&tenant.schema_name.quoted()))?;
+            }
+            Ok(())
         })
+    }
+
+    /// Waits until everything that was committed is on the disk.
+    fn flush(&self) -> Result<()> {
+        let mut conns = self.conns.borrow_mut();
+        let conn = conns.first_mut().ok_or("a connection")?;
+        Ok(conn.batch_execute("SELECT pg_logical_emit_message(true, 'benches', '')")?)
     }
 
     /// Makes the migration pending again, in the tables, the ledgers and the states.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::sync::Mutex;
-use std::thread;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::dsl::sql;
@@ -14,6 +13,7 @@ use crate::Result;
 use crate::measure::{Case, Measurement};
 use crate::report::{Group, Unit, setting};
 use crate::server::Bench;
+use crate::threads::on_threads;
 use crate::workload::{self, Tenant};
 
 pub(super) fn run(bench: &Bench) -> Result<Group> {
@@ -127,10 +127,7 @@ impl<'a> Site<'a> {
         self.each(count, |open, number, thread| {
             let text = text(open);
             let mut conn = open.raw[thread].lock().map_err(|_| "a thread panicked")?;
-            conn.batch_execute(&format!(
-                "BEGIN; CREATE SCHEMA tenant_{number}; SET LOCAL search_path TO tenant_{number}; {text}; COMMIT"
-            ))?;
-            Ok(())
+            Ok(conn.batch_execute(&workload::by_hand(number, &text))?)
         })
     }
 
@@ -148,20 +145,10 @@ impl<'a> Site<'a> {
         let open = open.as_mut().ok_or("it was not prepared")?;
         let first = open.next;
         open.next += count;
-        let (open, f, step) = (&*open, &f, self.connections);
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.connections)
-                .map(|thread| {
-                    scope.spawn(move || {
-                        let mut mine = (first + thread..first + count).step_by(step);
-                        mine.try_for_each(|number| f(open, number, thread))
-                    })
-                })
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                let done = thread.join();
-                done.map_err(|_| "a thread that provisions panicked")?
-            })
+        let (open, step) = (&*open, self.connections);
+        on_threads(step, |thread| {
+            let mut mine = (first + thread..first + count).step_by(step);
+            mine.try_for_each(|number| f(open, number, thread))
         })
     }
 }

@@ -172,10 +172,7 @@ impl Site {
         match way {
             Way::Nobody => Ok(false),
             Way::Statements => {
-                let ddl = workload::ddl();
-                raw.batch_execute(&format!(
-                    "BEGIN; CREATE SCHEMA tenant_{number}; SET LOCAL search_path TO tenant_{number}; {ddl}; COMMIT"
-                ))?;
+                raw.batch_execute(&workload::by_hand(number, &workload::ddl()))?;
                 Ok(false)
             }
             Way::Save | Way::Kept => {
