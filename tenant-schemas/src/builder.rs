@@ -379,12 +379,14 @@ impl<T: TenantModel> TenancyBuilder<T> {
         self
     }
 
-    /// Builds the tenancy: reads the migrations, connects once.
+    /// Builds the tenancy: reads the migrations, connects to look for a pooler, opens as many
+    /// connections as [`min_idle`](Self::min_idle) says.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] with every contradiction, [`Error::MigrationSource`],
-    /// [`Error::Connect`] if the database can't be reached,
+    /// [`Error::Connect`] if the database can't be reached, [`Error::Pool`] if the
+    /// connections can't be opened in the time that a checkout may take,
     /// [`Error::SharedSessions`] if a pooler in transaction mode stands in between, or
     /// [`Error::Database`] if [`on_connect`](Self::on_connect) fails.
     pub fn build(self) -> Result<Tenancy<T>> {

@@ -16,8 +16,8 @@ use crate::migrate::emit;
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::provision::{
-    Lifecycle as _, Saved, Work, doing, duplicate, happened, look_again, refuse_other_scope,
-    registry_of, transaction,
+    Saved, Work, doing, duplicate, happened, look_again, refuse_other_scope, registry_of,
+    saved_row, transaction,
 };
 use crate::registry::{Kind, Registry};
 use crate::script::MigrationId;
@@ -96,8 +96,8 @@ pub trait CloneTenant: TenantModel {
     /// Nothing is changed if there is an error. [`Error::SchemaExists`] if the new
     /// schema is there, [`Error::NoSuchSchema`] if this tenant's is not,
     /// [`Error::Behind`] if it lacks migrations, [`Error::Protected`],
-    /// [`Error::OtherScope`], [`Error::Duplicate`]; [`Error::PointsBack`] if the copy
-    /// would need something of the original.
+    /// [`Error::OtherScope`], [`Error::SchemaNameChanged`], [`Error::Duplicate`];
+    /// [`Error::PointsBack`] if the copy would need something of the original.
     fn clone_to(
         &self,
         conn: &mut TenantConnection,
@@ -111,7 +111,7 @@ pub trait CloneTenant: TenantModel {
         }
         registry.refuse_protected(source, "cloned")?;
         let make = Make {
-            sources: &[source],
+            source: Some(self),
             migrate: options.migrate,
             once: false,
         };
@@ -124,17 +124,17 @@ pub trait CloneTenant: TenantModel {
 impl<T: TenantModel> CloneTenant for T {}
 
 /// The making of a tenant whose schema comes from somewhere else than migrations.
-pub(crate) struct Make<'a> {
-    /// The schemas that are read, and locked meanwhile.
-    pub(crate) sources: &'a [&'a SchemaName],
+pub(crate) struct Make<'a, T> {
+    /// The tenant whose schema is read, and locked meanwhile.
+    pub(crate) source: Option<&'a T>,
     pub(crate) migrate: bool,
     /// What it comes from can be read once, so it is not tried again after a deadlock.
     pub(crate) once: bool,
 }
 
-impl Make<'_> {
+impl<T: TenantModel> Make<'_, T> {
     /// Saves `new`; `fill` makes its schema, and says what a person should know.
-    pub(crate) fn tenant<T: TenantModel>(
+    pub(crate) fn tenant(
         &self,
         conn: &mut TenantConnection,
         registry: &Arc<Registry>,
@@ -149,10 +149,11 @@ impl Make<'_> {
         let mut make = |conn: &mut TenantConnection| {
             self.lock(conn, &target)?;
             let (stored, created) = row(&given, conn)?;
-            let kind = Kind::Tenant(stored.tenant_type());
-            for source in self.sources {
+            if let Some(source) = self.source {
+                saved_row(source, conn)?;
                 // Before anything is copied in vain.
-                self.pending(conn, registry, source, &kind)?;
+                let kind = Kind::Tenant(stored.tenant_type());
+                self.pending(conn, registry, source.schema_name(), &kind)?;
             }
             let warnings = conn.own(|conn| fill(conn, &target))?;
             let mut work = self.conclude(conn, registry, &stored)?;
@@ -174,21 +175,21 @@ impl Make<'_> {
     /// Locks all schemas, in an order that everyone has, and looks which of them exist.
     fn lock(&self, conn: &mut TenantConnection, target: &SchemaName) -> Result<()> {
         let failed = |error| Error::database("looking for the schemas", error);
-        let schemas = self.sources.iter().copied().chain([target]);
+        let source = self.source.map(TenantModel::schema_name);
+        let schemas = source.into_iter().chain([target]);
         conn.own(|inner| ledger::lock_all_in_transaction(inner, schemas))
             .map_err(failed)?;
-        for schema in self.sources {
-            if !conn
-                .own(|inner| sql::schema_exists(inner, schema))
+        if let Some(schema) = source
+            && !conn
+                .own(|inner| sql::schemas::schema_exists(inner, schema))
                 .map_err(failed)?
-            {
-                return Err(Error::NoSuchSchema {
-                    schema: (*schema).clone(),
-                });
-            }
+        {
+            return Err(Error::NoSuchSchema {
+                schema: schema.clone(),
+            });
         }
         if conn
-            .own(|inner| sql::schema_exists(inner, target))
+            .own(|inner| sql::schemas::schema_exists(inner, target))
             .map_err(failed)?
         {
             return Err(Error::SchemaExists {
@@ -232,7 +233,7 @@ impl Make<'_> {
     }
 
     /// Writes the state of the new schema, and migrates it if that is needed.
-    fn conclude<T: TenantModel>(
+    fn conclude(
         &self,
         conn: &mut TenantConnection,
         registry: &Arc<Registry>,
@@ -243,9 +244,9 @@ impl Make<'_> {
         let kind = Kind::Tenant(stored.tenant_type());
         let pending = self.pending(conn, registry, schema, &kind)?;
         conn.own(|inner| {
-            inner.batch_execute(&sql::create_ledger(schema))?;
-            if sql::bookkeeping(inner, schema, public)?.state {
-                inner.batch_execute(&sql::write_state(public, schema))?;
+            inner.batch_execute(&sql::ledger::create_ledger(schema))?;
+            if sql::ledger::bookkeeping(inner, schema, public)?.state {
+                inner.batch_execute(&sql::ledger::write_state(public, schema))?;
             }
             Ok(())
         })
@@ -264,20 +265,13 @@ impl Make<'_> {
 
 /// The row of a new tenant, and whether it was inserted: it may be there already.
 fn row<T: TenantModel>(tenant: &T, conn: &mut TenantConnection) -> Result<(T, bool)> {
-    let schema = tenant.schema_name();
-    match tenant.row(conn)? {
-        Some(row) if row.schema_name() != schema => Err(Error::SchemaNameChanged {
-            from: row.schema_name().clone(),
-            to: schema.clone(),
-        }),
-        Some(row) => Ok((row, false)),
-        None => {
-            tenant.domain_url().map_or(Ok(()), check_domain)?;
-            conn.with_public(|conn| tenant.insert_row(conn))
-                .map(|row| (row, true))
-                .map_err(|error| duplicate(schema, error))
-        }
+    if let Some(row) = saved_row(tenant, conn)? {
+        return Ok((row, false));
     }
+    tenant.domain_url().map_or(Ok(()), check_domain)?;
+    conn.with_public(|conn| tenant.insert_row(conn))
+        .map(|row| (row, true))
+        .map_err(|error| duplicate(tenant.schema_name(), error))
 }
 
 /// Makes a schema like another, in the transaction that is open.
@@ -300,7 +294,7 @@ fn clone_schema(
     let structure = catalog::read(conn, source, oid).map_err(reading)?;
     let before = catalog::dependents(conn, oid).map_err(reading)?;
     let making = |error| Error::database(format!("making schema {target}"), error);
-    sql::create_schema(conn, target).map_err(making)?;
+    sql::schemas::create_schema(conn, target).map_err(making)?;
     Session::enter(conn, target).map_err(making)?;
     run(conn, &structure.before, target)?;
     copy_rows(conn, source, &structure, data)?;
@@ -331,7 +325,7 @@ fn copy_rows(
     let tables = structure
         .tables
         .iter()
-        .filter(|table| data || sql::is_ledger(&table.name));
+        .filter(|table| data || sql::ledger::is_ledger(&table.name));
     if let Some(copy) = queries::copy_rows(source, tables) {
         conn.batch_execute(&copy).map_err(copying)?;
     }

@@ -84,7 +84,7 @@ pub trait Domains: DomainModel {
                 // Two that become primary at once would not see each other's row.
                 let table = Self::domain_table().table;
                 let key = ledger::key_of(&format!("{table}/{}", given.tenant_id()));
-                conn.own(|inner| sql::lock_in_transaction(inner, key))?;
+                conn.own(|inner| sql::locks::lock_in_transaction(inner, key))?;
                 Self::demote_rows_of(conn, given.tenant_id())?;
             }
             if !given.id().is_unset()

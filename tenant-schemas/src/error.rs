@@ -344,10 +344,11 @@ pub enum Error {
         schema: SchemaName,
     },
 
-    /// A tenant's schema name was changed in its value, and then saved.
+    /// A tenant's value and its row do not have the same schema name: it was changed in the value, or
+    /// the tenant was renamed since the value was read.
     #[error(
-        "tenant {from} can't be saved under the schema name {to}: \
-         `rename` moves the schema and the row together"
+        "the tenant's row has the schema name {from}, and the value that was given has {to}: \
+         read it again; `rename` moves schema and row together"
     )]
     #[non_exhaustive]
     SchemaNameChanged {

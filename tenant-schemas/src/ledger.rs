@@ -82,10 +82,10 @@ pub(crate) fn read(
     conn: &mut PgConnection,
     schema: &SchemaName,
     public: &SchemaName,
-) -> QueryResult<(sql::Bookkeeping, Vec<Applied>)> {
-    let bookkeeping = sql::bookkeeping(conn, schema, public)?;
+) -> QueryResult<(sql::ledger::Bookkeeping, Vec<Applied>)> {
+    let bookkeeping = sql::ledger::bookkeeping(conn, schema, public)?;
     let applied = if bookkeeping.ledger {
-        sql::ledger(conn, schema)?
+        sql::ledger::ledger(conn, schema)?
             .into_iter()
             .map(|row| Applied {
                 app: row.app,
@@ -168,26 +168,26 @@ pub(crate) fn make(
     conn: &mut PgConnection,
     schema: &SchemaName,
     public: &SchemaName,
-    there: sql::Bookkeeping,
+    there: sql::ledger::Bookkeeping,
     adopted: &[&Script],
 ) -> QueryResult<()> {
     let mut statements = Vec::new();
     if !there.schema {
-        statements.push(sql::make_schema(schema));
+        statements.push(sql::schemas::make_schema(schema));
     }
     if !there.state {
         // Not the lock of the public schema: a run may have that one now.
         let key = lock_key(public).wrapping_add(1);
-        statements.push(sql::take_lock(key));
-        statements.push(sql::create_state(public));
+        statements.push(sql::locks::take_lock(key));
+        statements.push(sql::ledger::create_state(public));
     }
     if !there.ledger {
-        statements.push(sql::create_ledger(schema));
+        statements.push(sql::ledger::create_ledger(schema));
     }
     statements.extend(
         adopted
             .iter()
-            .map(|script| sql::record(schema, &script.id, &script.checksum)),
+            .map(|script| sql::ledger::record(schema, &script.id, &script.checksum)),
     );
     if statements.is_empty() {
         return Ok(());
@@ -216,16 +216,16 @@ pub(crate) fn fleet(
         .map(|(_, fingerprint)| fingerprint.clone())
         .collect();
     let failed = |error| Error::database("reading the state of the fleet", error);
-    let rows = match sql::fleet(conn, registry.public(), &names, &expected) {
+    let rows = match sql::ledgers::fleet(conn, registry.public(), &names, &expected) {
         Ok(rows) => rows,
         Err(error) => {
             let public = registry.public();
-            let bookkeeping = sql::bookkeeping(conn, public, public).map_err(failed)?;
+            let bookkeeping = sql::ledger::bookkeeping(conn, public, public).map_err(failed)?;
             if bookkeeping.state {
                 return Err(failed(error));
             }
             // Nothing was ever migrated here.
-            let existing = sql::existing_schemas(conn, &names).map_err(failed)?;
+            let existing = sql::schemas::existing_schemas(conn, &names).map_err(failed)?;
             return Ok(names
                 .iter()
                 .map(|name| {
@@ -238,7 +238,7 @@ pub(crate) fn fleet(
                 .collect());
         }
     };
-    let mut rows: HashMap<String, sql::FleetRow> = rows
+    let mut rows: HashMap<String, sql::ledgers::FleetRow> = rows
         .into_iter()
         .map(|row| (row.schema_name.clone(), row))
         .collect();
@@ -247,10 +247,10 @@ pub(crate) fn fleet(
         .map(|(schema, kind)| {
             match rows.remove(schema.as_str()) {
                 None => Known::Missing,
-                Some(sql::FleetRow {
+                Some(sql::ledgers::FleetRow {
                     fingerprint: None, ..
                 }) => Known::Nothing,
-                Some(sql::FleetRow {
+                Some(sql::ledgers::FleetRow {
                     fingerprint: Some(fingerprint),
                     applied,
                     ..
@@ -302,7 +302,7 @@ impl Known {
 /// `statement_timeout` end the waiting.
 pub(crate) fn lock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
     let key = lock_key(schema);
-    ask(schema, None, || sql::try_lock(conn, key)).map(drop)
+    ask(schema, None, || sql::locks::try_lock(conn, key)).map(drop)
 }
 
 /// Takes the lock of a schema until the transaction ends.
@@ -312,11 +312,11 @@ pub(crate) fn lock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<
 pub(crate) fn lock_in_transaction(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
     let key = lock_key(schema);
     if ask(schema, Some(PATIENCE), || {
-        sql::try_lock_in_transaction(conn, key)
+        sql::locks::try_lock_in_transaction(conn, key)
     })? {
         return Ok(());
     }
-    sql::lock_in_transaction(conn, key)
+    sql::locks::lock_in_transaction(conn, key)
 }
 
 /// Takes the lock of a schema until the transaction ends, and says what there is then.
@@ -324,13 +324,13 @@ pub(crate) fn lock_and_look(
     conn: &mut PgConnection,
     schema: &SchemaName,
     public: &SchemaName,
-) -> QueryResult<sql::Bookkeeping> {
+) -> QueryResult<sql::ledger::Bookkeeping> {
     let key = lock_key(schema);
-    if let Some(there) = sql::try_lock_and_look(conn, key, schema, public)? {
+    if let Some(there) = sql::ledger::try_lock_and_look(conn, key, schema, public)? {
         return Ok(there);
     }
     lock_in_transaction(conn, schema)?;
-    sql::bookkeeping(conn, schema, public)
+    sql::ledger::bookkeeping(conn, schema, public)
 }
 
 /// Takes the locks of several schemas until the transaction ends, in one order whoever asks.
@@ -367,7 +367,7 @@ fn ask(
 
 /// Gives the lock of a schema back.
 pub(crate) fn unlock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
-    sql::unlock(conn, lock_key(schema))
+    sql::locks::unlock(conn, lock_key(schema))
 }
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);

@@ -21,12 +21,12 @@ use crate::sql;
 pub(crate) fn refuse_shared_sessions(first: &mut PgConnection, database_url: &str) -> Result<()> {
     let failed = |error| Error::database("looking for a pooler", error);
     let mark = format!("{}.{:?}", process::id(), SystemTime::now());
-    sql::mark_session(first, &mark).map_err(failed)?;
+    sql::session::mark_session(first, &mark).map_err(failed)?;
     // The role may be allowed one connection only: then there is no second to share with.
     let Ok(mut second) = PgConnection::establish(database_url) else {
         return Ok(());
     };
-    if sql::session_is_marked(&mut second, &mark).map_err(failed)? {
+    if sql::session::session_is_marked(&mut second, &mark).map_err(failed)? {
         return Err(Error::SharedSessions);
     }
     Ok(())

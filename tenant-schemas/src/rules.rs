@@ -72,10 +72,10 @@ pub(crate) fn announced(registry: &Registry) -> Vec<(String, Vec<(&'static str, 
 fn schema_names(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
     let table = quoted(registry, &registry.tenant_table);
     conn.own(|inner| {
-        if sql::checks_schema_names(inner, &table)? {
+        if sql::tables::checks_schema_names(inner, &table)? {
             return Ok(());
         }
-        sql::check_schema_names(inner, &table, registry.schema_column)
+        sql::tables::check_schema_names(inner, &table, registry.schema_column)
     })
     .map_err(|error| {
         Error::database(
@@ -120,11 +120,11 @@ fn unique(
 ) -> Result<()> {
     let quoted = quoted(registry, table);
     let result = conn.own(|inner| {
-        if !sql::table_exists(inner, &quoted)? {
+        if !sql::tables::table_exists(inner, &quoted)? {
             return Ok(false);
         }
-        if !sql::has_unique_index(inner, &quoted, column, only.is_some())? {
-            sql::create_unique_index(inner, &quoted, column, only)?;
+        if !sql::tables::has_unique_index(inner, &quoted, column, only.is_some())? {
+            sql::tables::create_unique_index(inner, &quoted, column, only)?;
         }
         Ok(true)
     });

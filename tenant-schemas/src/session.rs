@@ -332,7 +332,7 @@ impl SessionTenant {
     /// [`Error::NoSuchSchema`]; if the database fails.
     pub fn look_up<T: TenantModel>(tenant: &T, conn: &mut TenantConnection) -> Result<Self> {
         let schema = tenant.schema_name();
-        let identity = conn.own(|inner| sql::schema_oid(inner, schema))?;
+        let identity = conn.own(|inner| sql::schemas::schema_oid(inner, schema))?;
         let identity = identity.ok_or_else(|| Error::NoSuchSchema {
             schema: schema.clone(),
         })?;

@@ -156,7 +156,7 @@ impl<T: TenantModel> Tenancy<T> {
             };
             let times = conn
                 .own(|inner| {
-                    if sql::bookkeeping(inner, public, public)?.state {
+                    if sql::ledger::bookkeeping(inner, public, public)?.state {
                         sql::status::last_migrated(inner, public)
                     } else {
                         Ok(HashMap::new())

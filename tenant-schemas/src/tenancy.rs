@@ -116,7 +116,11 @@ impl<T: TenantModel> Tenancy<T> {
         self.schema(self.registry.public())
     }
 
-    /// A connection to a tenant: one round trip, the search path in the place of the pool's ping.
+    /// A connection to a tenant: one round trip, the search path in the place of the pool's ping,
+    /// or none; [`SetCalls`](crate::SetCalls) says when.
+    ///
+    /// What counts is the schema name of the value. One that was read before the tenant was
+    /// renamed leads to whoever has that name now.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
@@ -133,7 +137,8 @@ impl<T: TenantModel> Tenancy<T> {
     /// # Errors
     ///
     /// [`Error::Pool`] if no connection can be had, [`Error::NoSuchSchema`] if the
-    /// tenant has no schema.
+    /// tenant has no schema. With [`FirstStatement`](crate::SetCalls::FirstStatement) it is
+    /// the first statement that says so.
     pub fn tenant(&self, tenant: &T) -> Result<PooledConnection> {
         let path = self.registry.policy.path(tenant.schema_name());
         self.checkout(&Scope::new(path).with_tenant(Arc::new(tenant.clone())))
@@ -160,8 +165,7 @@ impl<T: TenantModel> Tenancy<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Pool`] if no connection can be had, [`Error::NoSuchSchema`] if there
-    /// is no such schema.
+    /// As [`tenant`](Self::tenant).
     pub fn schema(&self, schema: &SchemaName) -> Result<PooledConnection> {
         self.checkout(&Scope::new(self.registry.policy.path(schema)))
     }
@@ -304,7 +308,8 @@ impl<T: TenantModel> Tenancy<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Protected`] for a schema that is not a tenant's,
+    /// [`Error::Protected`] for the shared schema, `public`, those of the extra search path, templates
+    /// and the library's own. Any other is dropped, whether or not a tenant has it.
     /// [`Error::NoSuchSchema`], [`Error::Listener`] with nothing dropped, or what
     /// the database says.
     pub fn drop_schema_cascade(&self, schema: &SchemaName) -> Result<()> {
@@ -319,7 +324,7 @@ impl<T: TenantModel> Tenancy<T> {
     fn drop_locked(&self, schema: &SchemaName, conn: &mut TenantConnection) -> Result<()> {
         let failed = |error| Error::database(format!("dropping schema {schema}"), error);
         if !conn
-            .own(|inner| sql::schema_exists(inner, schema))
+            .own(|inner| sql::schemas::schema_exists(inner, schema))
             .map_err(failed)?
         {
             return Err(Error::NoSuchSchema {
@@ -334,7 +339,7 @@ impl<T: TenantModel> Tenancy<T> {
         };
         emit(conn, &self.registry, event, &Failures::default())?;
         conn.own(|inner| {
-            sql::drop_schema_in_batches(inner, schema)?;
+            sql::schemas::drop_schema_in_batches(inner, schema)?;
             forget_state(inner, &self.registry, schema)
         })
         .map_err(failed)

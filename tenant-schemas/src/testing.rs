@@ -133,7 +133,7 @@ impl TestDatabase {
         let mut conn = PgConnection::establish(&server).map_err(Error::Connect)?;
         SWEEP.call_once(|| sweep(&mut conn));
         let name = format!("{PREFIX}{}_{}_{}", now(), process::id(), next());
-        sql::create_database(&mut conn, &name)
+        sql::databases::create_database(&mut conn, &name)
             .map_err(|error| Error::database("making a database for tests", error))?;
         let keeper = PgConnection::establish(&url_of(&server, &name)).map_err(Error::Connect)?;
         Ok(Self {
@@ -159,7 +159,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         if let Ok(mut conn) = PgConnection::establish(&self.server) {
-            let _ = sql::drop_database(&mut conn, &self.name, true);
+            let _ = sql::databases::drop_database(&mut conn, &self.name, true);
         }
     }
 }
@@ -362,7 +362,7 @@ fn url_of(server: &str, database: &str) -> String {
 
 /// Drops the databases that crashed tests left behind: old ones to which nobody is connected.
 fn sweep(conn: &mut PgConnection) {
-    let Ok(names) = sql::databases(conn, PREFIX) else {
+    let Ok(names) = sql::databases::databases(conn, PREFIX) else {
         return;
     };
     for name in names {
@@ -370,7 +370,7 @@ fn sweep(conn: &mut PgConnection) {
             .strip_prefix(PREFIX)
             .and_then(|rest| rest.split('_').next()?.parse().ok());
         if made.is_some_and(|made| made + STALE < now()) {
-            let _ = sql::drop_database(conn, &name, false);
+            let _ = sql::databases::drop_database(conn, &name, false);
         }
     }
 }

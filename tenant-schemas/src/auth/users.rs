@@ -264,7 +264,7 @@ pub fn require_own_table(
 ) -> Result<SchemaName, AuthError> {
     let schema = conn.schema_name().cloned().ok_or(Error::NoScope)?;
     let quoted = sql::within(&schema, table);
-    match conn.own(|inner| crate::sql::table_exists(inner, &quoted)) {
+    match conn.own(|inner| crate::sql::tables::table_exists(inner, &quoted)) {
         Ok(true) => Ok(schema),
         Ok(false) => Err(AuthError::NoUsersTable {
             schema,

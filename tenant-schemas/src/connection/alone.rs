@@ -37,7 +37,9 @@ impl TenantConnection {
         if !self.beliefs.hold(&public) {
             self.beliefs.unknown();
             self.resident = None;
-            self.try_alone(|inner| inner.batch_execute(&sql::set_path_as_written(&public)))?;
+            self.try_alone(|inner| {
+                inner.batch_execute(&sql::session::set_path_as_written(&public))
+            })?;
             self.beliefs.sent(&public);
         }
         if let Some(is_ready) = self.alone {
@@ -60,7 +62,7 @@ impl TenantConnection {
         self.resident = None;
         if self.served.saw(schema) {
             // What was planned there before may have found tables of other schemas.
-            self.try_alone(|inner| inner.batch_execute(sql::DISCARD_PLANS))?;
+            self.try_alone(|inner| inner.batch_execute(sql::session::DISCARD_PLANS))?;
         }
         self.served.migrate(schema, tables);
         self.try_alone(|inner| inner.batch_execute(transaction))

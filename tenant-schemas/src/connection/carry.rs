@@ -147,14 +147,17 @@ impl Cargo {
         Turn(Arc::clone(&self.path))
     }
 
-    /// The statement has run, and its transaction is committed: what it brought is there.
-    pub(super) fn landed(
+    /// Notes what came of the statement: if it ran, its transaction is committed, and what it brought
+    /// is there.
+    pub(super) fn end<R>(
         self,
+        result: QueryResult<R>,
         carrying: &mut Carrying,
         beliefs: &mut Beliefs,
         resident: &mut Belief,
         plans: &mut Plans,
-    ) {
+    ) -> QueryResult<R> {
+        let result = result.map_err(|error| self.refused(error))?;
         if !self.again {
             plans.carried(&self.path, self.statement);
         }
@@ -162,10 +165,11 @@ impl Cargo {
         *resident = Some(self.path);
         carrying.due = false;
         carrying.unheard |= !self.stays;
+        Ok(result)
     }
 
     /// Why the statement was refused.
-    pub(super) fn refused(&self, error: DieselError) -> DieselError {
+    fn refused(&self, error: DieselError) -> DieselError {
         match error {
             DieselError::DatabaseError(DatabaseErrorKind::CheckViolation, information)
                 if information.constraint_name() == Some(sql::carrier::IS_THERE) =>

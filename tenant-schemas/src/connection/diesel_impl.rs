@@ -49,18 +49,13 @@ impl Connection for TenantConnection {
         let Some(cargo) = cargo else {
             return count;
         };
-        match count {
-            Ok(count) => {
-                cargo.landed(
-                    &mut self.carrying,
-                    &mut self.beliefs,
-                    &mut self.resident,
-                    &mut self.plans,
-                );
-                Ok(count)
-            }
-            Err(error) => Err(cargo.refused(error)),
-        }
+        cargo.end(
+            count,
+            &mut self.carrying,
+            &mut self.beliefs,
+            &mut self.resident,
+            &mut self.plans,
+        )
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
@@ -114,18 +109,13 @@ impl LoadConnection for TenantConnection {
         let Some(cargo) = cargo else {
             return rows;
         };
-        match rows {
-            Ok(rows) => {
-                cargo.landed(
-                    &mut self.carrying,
-                    &mut self.beliefs,
-                    &mut self.resident,
-                    &mut self.plans,
-                );
-                Ok(rows)
-            }
-            Err(error) => Err(cargo.refused(error)),
-        }
+        cargo.end(
+            rows,
+            &mut self.carrying,
+            &mut self.beliefs,
+            &mut self.resident,
+            &mut self.plans,
+        )
     }
 }
 

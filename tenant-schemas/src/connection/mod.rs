@@ -8,12 +8,14 @@ mod belief;
 mod carry;
 mod copy;
 mod diesel_impl;
+mod own;
 mod plans;
 mod rack;
 mod scope;
 mod send;
 mod served;
 mod transaction;
+mod turn;
 mod watch;
 mod written;
 
@@ -25,23 +27,21 @@ use std::time::Instant;
 
 use diesel::connection::{
     AnsiTransactionManager, CacheSize, Connection as _, SimpleConnection as _,
-    TransactionManager as _, get_default_instrumentation,
+    TransactionManager as _,
 };
 use diesel::pg::PgConnection;
-use diesel::result::{Error as DieselError, QueryResult};
+use diesel::result::QueryResult;
 
 use crate::error::{Error, Result};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::sql;
-use crate::statement::Effects;
 
-use self::belief::{Belief, Beliefs, is_path};
+use self::belief::{Belief, Beliefs};
 use self::carry::Carrying;
 use self::plans::Plans;
 use self::rack::Session;
-use self::send::Arrival;
 use self::served::Served;
 use self::watch::{Notes, Watch};
 use self::written::Known;
@@ -237,7 +237,7 @@ impl TenantConnection {
         self.policy = policy;
         self.owner = Some(owner);
         self.customize()?;
-        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))?;
+        self.own(|inner| inner.batch_execute(sql::session::CLOSED_PATH))?;
         // Whoever comes next may choose it, whichever shell they are handed.
         self.park();
         Ok(())
@@ -459,185 +459,6 @@ impl TenantConnection {
         self.schema_name() == Some(&self.policy.public)
     }
 
-    pub(crate) fn tenant_scope<T: TenantModel>(&self, tenant: &T) -> Scope {
-        Scope::new(self.policy.path(tenant.schema_name())).with_tenant(Arc::new(tenant.clone()))
-    }
-
-    /// Runs `f` in `scope`, which may have a path that no public method would give it.
-    pub(crate) fn lend<R, E>(
-        &mut self,
-        scope: Scope,
-        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
-    ) -> std::result::Result<R, E>
-    where
-        E: From<Error>,
-    {
-        let outer = self.scope.clone();
-        if outer.as_ref().is_none_or(|outer| outer.path != scope.path) {
-            self.observe();
-            if let Some(outer) = outer.as_ref().filter(|_| self.carrying.due) {
-                self.settle(outer)?;
-            }
-            self.resident = None;
-            self.arrive(&scope, Arrival::Lent)?;
-            self.served.visit(scope.schema());
-        }
-        self.scope = Some(scope);
-        let lent = Lent { conn: self, outer };
-        f(&mut *lent.conn)
-    }
-
-    /// Runs `f` in a scope whose schema the open transaction has made: it is not looked for,
-    /// and the path goes with the first statement.
-    pub(crate) fn lend_new<R, E>(
-        &mut self,
-        scope: Scope,
-        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
-    ) -> std::result::Result<R, E> {
-        self.observe();
-        self.resident = None;
-        self.served.visit(scope.schema());
-        let outer = self.scope.replace(scope);
-        let lent = Lent { conn: self, outer };
-        f(&mut *lent.conn)
-    }
-
-    /// Turns to `scope` at a checkout.
-    pub(crate) fn enter(&mut self, scope: Scope) -> Result<()> {
-        self.unpark_for(&scope.path);
-        self.observe();
-        // A test transaction stays; what was left open inside it is nobody's.
-        while self.in_test_transaction() && self.beliefs.depth() > 1 {
-            self.rollback()?;
-        }
-        // What the library itself does first on the public schema may fire triggers of the project's.
-        let later = self.policy.set_calls == SetCalls::FirstStatement
-            && *scope.schema() != self.policy.public;
-        self.turn(scope, later)
-    }
-
-    /// Turns to `scope` and sends its path, between transactions.
-    pub(crate) fn turn_to(&mut self, scope: Scope) -> Result<()> {
-        self.turn(scope, false)
-    }
-
-    /// Turns to `scope`; `later` if its path may go with the first statement.
-    fn turn(&mut self, mut scope: Scope, later: bool) -> Result<()> {
-        self.observe();
-        let depth = self.beliefs.depth();
-        if depth > 1 || depth == 1 && !self.in_test_transaction() {
-            return Err(Error::InsideTransaction {
-                schema: scope.schema().clone(),
-            });
-        }
-        self.scope = None;
-        self.carrying.due = false;
-        // Diesel does not notice each death: ask the server after a failure.
-        let failed = self.notes.take_failed();
-        let stays = !failed
-            && self.policy.set_calls == SetCalls::WhenChanged
-            && self.is_known(&scope.path)
-            && is_path(&self.resident, &scope.path);
-        self.carrying.due = later && !failed && depth == 0;
-        if stays || self.carrying.due {
-            self.refuse_moved(&scope)?;
-            if let Some(path) = self.cached.as_ref().filter(|path| **path == scope.path) {
-                scope.path = Arc::clone(path);
-            }
-        } else {
-            self.arrive(&scope, Arrival::Checkout)?;
-        }
-        self.served.visit(scope.schema());
-        self.scope = Some(scope);
-        Ok(())
-    }
-
-    /// Makes sure that the server has the path of the scope, whatever happened since.
-    fn ensure(&mut self) -> QueryResult<()> {
-        self.observe();
-        if std::mem::take(&mut self.carrying.unheard) {
-            self.forget_notifications();
-        }
-        let Some(scope) = &self.scope else {
-            return Err(Error::NoScope.into());
-        };
-        if self.is_known(&scope.path) {
-            return Ok(());
-        }
-        let scope = scope.clone();
-        if self.carrying.due {
-            return Ok(self.settle(&scope)?);
-        }
-        self.look_again(&scope)?;
-        if !self.is_known(&scope.path) {
-            self.send_path(&scope, None)?;
-        }
-        Ok(())
-    }
-
-    /// Sends the path if it was left to a first statement: our own is about to be one, and may
-    /// fire triggers of the project's.
-    #[cfg(feature = "apalis")]
-    pub(crate) fn settle_now(&mut self) -> Result<()> {
-        self.observe();
-        match self.scope.clone().filter(|_| self.carrying.due) {
-            Some(scope) => self.settle(&scope),
-            None => Ok(()),
-        }
-    }
-
-    /// Looks for the schema of `scope` again if schemas were changed meanwhile:
-    /// one that was dropped or renamed would be skipped in silence.
-    fn look_again(&mut self, scope: &Scope) -> Result<()> {
-        if self.generation == self.policy.generation() {
-            return Ok(());
-        }
-        self.arrive(scope, Arrival::Lent)
-    }
-
-    /// Takes notice of everything that happened since the last time.
-    fn observe(&mut self) {
-        self.keep_watch();
-        self.resync();
-        if self.notes.take_moved() {
-            self.beliefs.forget();
-        }
-        if self.notes.take_prepared() {
-            self.plans.mix();
-        }
-        if self.notes.take_unprepared() {
-            self.alone = None;
-            self.cached = None;
-            self.plans.mix();
-        }
-    }
-
-    /// Takes the watch up again if someone put another instrumentation on the
-    /// inner connection, or another connection in its place.
-    fn keep_watch(&mut self) {
-        self.unpark();
-        if !Watch::is_kept(self.inner.instrumentation(), &self.notes) {
-            self.notes.distrust();
-            self.resident = None;
-            self.watch();
-        }
-    }
-
-    fn watch(&mut self) {
-        let watch = Watch::new(&self.notes, get_default_instrumentation());
-        self.inner.set_instrumentation(watch);
-    }
-
-    /// Whether nothing has to be sent before a statement in the scope of `path`.
-    fn is_known(&self, path: &Arc<SearchPath>) -> bool {
-        self.policy.set_calls != SetCalls::EveryStatement
-            && !self.carrying.due
-            && !self.notes.raw_transaction()
-            && self.beliefs.hold(path)
-            && is_path(&self.cached, path)
-            && self.generation == self.policy.generation()
-    }
-
     /// Whether the connection to the server is gone.
     pub(crate) fn is_dead(&mut self) -> bool {
         self.status().transaction_depth().is_err()
@@ -659,44 +480,6 @@ impl TenantConnection {
         self.broken = true;
     }
 
-    /// Runs statements of our own: they name their schemas, and move no path behind our back.
-    pub(crate) fn own<R>(&mut self, f: impl FnOnce(&mut PgConnection) -> R) -> R {
-        self.unpark();
-        let mut own = Own {
-            outer: self.notes.set_own(true),
-            notes: &self.notes,
-            broken: &mut self.broken,
-            returned: false,
-        };
-        let result = f(&mut self.inner);
-        own.returned = true;
-        result
-    }
-
-    /// Runs SQL in the scope that is our own but for parts of these effects.
-    ///
-    /// An error comes with the number of characters that were sent before `sql`: in a
-    /// transaction, the path goes in the same message.
-    pub(crate) fn batch_of(
-        &mut self,
-        sql: &str,
-        foreign: Effects,
-    ) -> std::result::Result<(), (DieselError, usize)> {
-        let alone = |error| (error, 0);
-        let Some((path, changes)) = self.path_in_transaction() else {
-            self.ensure().map_err(alone)?;
-            self.notes.note(foreign, false);
-            return self.own(|inner| inner.batch_execute(sql)).map_err(alone);
-        };
-        let before = self.path_message(&path, true, changes) + "; ";
-        self.beliefs.unknown();
-        self.notes.note(foreign, false);
-        self.own(|inner| inner.batch_execute(&format!("{before}{sql}")))
-            .map_err(|error| (error, before.chars().count()))?;
-        self.path_sent(&path, changes);
-        Ok(())
-    }
-
     /// Runs `f` once the outermost transaction is committed; now, if there is none.
     ///
     /// It does not run if the transaction, or the savepoint it is in, is rolled back.
@@ -716,63 +499,6 @@ impl TenantConnection {
 
     fn in_test_transaction(&mut self) -> bool {
         !AnsiTransactionManager::is_broken_transaction_manager(&mut *self.inner)
-    }
-
-    /// The scope's schema has another name now.
-    pub(crate) fn follow(&mut self, schema: &SchemaName) {
-        if let Some(scope) = &mut self.scope {
-            *scope = scope.followed(self.policy.path(schema));
-        }
-        // Who has the old name next is another.
-        self.resident = None;
-        self.beliefs.forget();
-    }
-
-    /// Gives up the tenant; the pool calls it when the connection comes back.
-    fn leave(&mut self) {
-        self.scope = None;
-        self.carrying.due = false;
-        self.after_commit.clear();
-        if std::mem::take(&mut self.instrumented) {
-            self.watch();
-        }
-    }
-}
-
-/// Ends the connection's own statements, also when the user's instrumentation
-/// panics in the middle of one: nobody knows then how far it got.
-struct Own<'a> {
-    notes: &'a Notes,
-    outer: bool,
-    broken: &'a mut bool,
-    returned: bool,
-}
-
-impl Drop for Own<'_> {
-    fn drop(&mut self) {
-        self.notes.set_own(self.outer);
-        if !self.returned {
-            *self.broken = true;
-            self.notes.distrust();
-        }
-    }
-}
-
-/// Gives the outer scope back, also when the closure panics.
-struct Lent<'a> {
-    conn: &'a mut TenantConnection,
-    outer: Option<Scope>,
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        let outer = self.outer.take();
-        let stays = |outer: &Scope| is_path(&self.conn.resident, &outer.path);
-        // A tenant may have been chosen inside for good: what comes now is not that one's.
-        if !self.conn.carrying.due && !outer.as_ref().is_some_and(stays) {
-            self.conn.resident = None;
-        }
-        self.conn.scope = outer;
     }
 }
 

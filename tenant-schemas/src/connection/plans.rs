@@ -89,7 +89,8 @@ impl Plans {
         let kept = self.paths.get_mut(path)?;
         let stay = kept.stay.clone();
         if stay.is_none() {
-            kept.stay = Some(format!("{}{}", sql::stay(path, as_written), kept.mark).into());
+            kept.stay =
+                Some(format!("{}{}", sql::session::stay(path, as_written), kept.mark).into());
         }
         stay
     }

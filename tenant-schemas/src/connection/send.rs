@@ -11,7 +11,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 
 use crate::error::{Error, Result};
 use crate::path::SearchPath;
-use crate::sql::{self, Prepared};
+use crate::sql::{self, session::Prepared};
 
 use super::TenantConnection;
 use super::belief::is_path;
@@ -45,7 +45,7 @@ impl TenantConnection {
         }
         // The check that travels with the path would fail the user's transaction.
         let schema = scope.schema().clone();
-        match self.own(|inner| sql::schema_exists(inner, &schema)) {
+        match self.own(|inner| sql::schemas::schema_exists(inner, &schema)) {
             Ok(true) => self.send_path(scope, None),
             Ok(false) => Err(Error::NoSuchSchema { schema }),
             Err(error) => Err(Error::database("looking for the schema", error)),
@@ -86,9 +86,9 @@ impl TenantConnection {
         let mut message = String::new();
         if arrival.is_some() {
             let required = if washes {
-                sql::require_schema_and_unlock(scope.schema())
+                sql::session::require_schema_and_unlock(scope.schema())
             } else {
-                sql::require_schema(scope.schema())
+                sql::session::require_schema(scope.schema())
             };
             message.push_str(&required);
             message.push_str("; ");
@@ -97,7 +97,7 @@ impl TenantConnection {
         message.push_str(&self.path_message(&scope.path, local, changes));
         if washes {
             message.push_str("; ");
-            message.push_str(sql::WASH);
+            message.push_str(sql::session::WASH);
         }
         // Whatever comes of it, what was known is not known any more.
         self.beliefs.unknown();
@@ -150,7 +150,7 @@ impl TenantConnection {
     fn reset_session(&mut self, scope: &Scope) -> Result<()> {
         self.beliefs.forget();
         self.outside_transactions(scope, |conn| {
-            conn.own(|inner| inner.batch_execute(sql::RESET_SESSION))
+            conn.own(|inner| inner.batch_execute(sql::session::RESET_SESSION))
         })?
         .map_err(|error| self.path_refused(scope, error))?;
         if let Err(error) = self.customize() {
@@ -222,20 +222,20 @@ impl TenantConnection {
         changes: PathChanges,
     ) -> String {
         let mut message = if local {
-            sql::set_local_path(path)
+            sql::session::set_local_path(path)
         } else if self.policy.set_calls == SetCalls::FirstStatement {
             // As it goes with statements, which compare it with what is there.
-            sql::set_path_as_written(path)
+            sql::session::set_path_as_written(path)
         } else {
-            sql::set_path(path)
+            sql::session::set_path(path)
         };
         if changes.clears {
             message.push_str("; ");
-            message.push_str(sql::DEALLOCATE);
+            message.push_str(sql::session::DEALLOCATE);
         }
         if changes.aged {
             message.push_str("; ");
-            message.push_str(sql::DISCARD_PLANS);
+            message.push_str(sql::session::DISCARD_PLANS);
         }
         message
     }
@@ -283,7 +283,7 @@ impl TenantConnection {
         let schema = scope.schema().clone();
         if self.beliefs.depth() == 0 {
             let exists = self.is_dead() || {
-                let exists = self.own(|inner| sql::schema_exists(inner, &schema));
+                let exists = self.own(|inner| sql::schemas::schema_exists(inner, &schema));
                 !matches!(exists, Ok(false))
             };
             if !exists {
@@ -298,7 +298,7 @@ impl TenantConnection {
     pub(super) fn is_gone(&mut self) -> bool {
         self.broken = true;
         matches!(
-            self.own(|inner| inner.batch_execute(sql::NOTHING)),
+            self.own(|inner| inner.batch_execute(sql::session::NOTHING)),
             Err(DieselError::DatabaseError(
                 DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
                 _
@@ -311,6 +311,6 @@ impl TenantConnection {
         self.beliefs.forget();
         // What is left on it is not the last tenant's.
         self.resident = None;
-        self.own(|inner| inner.batch_execute(sql::CLOSED_PATH))
+        self.own(|inner| inner.batch_execute(sql::session::CLOSED_PATH))
     }
 }

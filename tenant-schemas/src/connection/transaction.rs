@@ -129,7 +129,7 @@ impl TenantConnection {
         // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and
         // no error. Diesel does not know of every failure: not of one in a `COPY`.
         if self.beliefs.depth() == 1 && !self.after_commit.is_empty() {
-            let _ = self.own(|inner| inner.batch_execute(sql::NOTHING));
+            let _ = self.own(|inner| inner.batch_execute(sql::session::NOTHING));
         }
         let failed = self.transaction_has_failed();
         let depth = self.beliefs.depth();

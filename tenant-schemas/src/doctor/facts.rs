@@ -136,7 +136,7 @@ impl Facts {
             .into_iter()
             .map(|row| (row.name.clone(), row))
             .collect();
-        let states = if sql::bookkeeping(conn, public, public)?.state {
+        let states = if sql::ledger::bookkeeping(conn, public, public)?.state {
             Some(sql::doctor::states(conn, public)?)
         } else {
             None
@@ -301,7 +301,7 @@ fn tenants<T: TenantModel>(
 ) -> Result<Result<Vec<Tenant>, String>> {
     let table = crate::rules::quoted(registry, &registry.tenant_table);
     let exists = conn
-        .own(|inner| sql::table_exists(inner, &table))
+        .own(|inner| sql::tables::table_exists(inner, &table))
         .map_err(|error| Error::database("looking for the tenants", error))?;
     if !exists {
         return Ok(Err(format!("there is no table {table}")));
@@ -357,8 +357,8 @@ fn broken_rules(conn: &mut PgConnection, registry: &Registry) -> QueryResult<Vec
     let mut broken = Vec::new();
     for (table, column, only) in crate::rules::all(registry) {
         let table = crate::rules::quoted(registry, table);
-        if sql::table_exists(conn, &table)?
-            && !sql::has_unique_index(conn, &table, column, only.is_some())?
+        if sql::tables::table_exists(conn, &table)?
+            && !sql::tables::has_unique_index(conn, &table, column, only.is_some())?
         {
             broken.push(BrokenRule {
                 duplicates: sql::doctor::duplicates(conn, &table, column, only)?,

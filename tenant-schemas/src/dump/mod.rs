@@ -24,7 +24,7 @@ use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::migrate::locked;
 use crate::model::TenantModel;
-use crate::provision::{refuse_other_scope, registry_of};
+use crate::provision::{refuse_other_scope, registry_of, saved_row};
 
 /// The version of the format.
 const FORMAT: &str = "1";
@@ -109,9 +109,10 @@ pub trait DumpTenant: TenantModel {
     /// # Errors
     ///
     /// [`Error::NoSuchSchema`], [`Error::Protected`] for the shared schema,
-    /// [`Error::OtherScope`] from the scope of another tenant, [`Error::Io`] if it
-    /// can't be written, or what the database says; inside a transaction it is
-    /// refused, since it needs one of its own.
+    /// [`Error::OtherScope`] from the scope of another tenant,
+    /// [`Error::SchemaNameChanged`] if the row has another schema name than the value,
+    /// [`Error::Io`] if it can't be written, or what the database says; inside a
+    /// transaction it is refused, since it needs one of its own.
     fn dump_to(
         &self,
         conn: &mut TenantConnection,
@@ -129,6 +130,7 @@ pub trait DumpTenant: TenantModel {
         }
         // Taken before the transaction begins: what it sees is fixed by its first statement.
         locked(conn, schema, |conn| {
+            saved_row(self, conn)?;
             conn.build_transaction()
                 .repeatable_read()
                 .read_only()
@@ -158,7 +160,7 @@ pub trait DumpTenant: TenantModel {
         let registry = registry_of::<Self>(conn)?;
         refuse_other_scope(conn, &registry, self.schema_name())?;
         let make = Make {
-            sources: &[],
+            source: None,
             migrate: options.migrate,
             once: true,
         };

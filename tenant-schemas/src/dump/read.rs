@@ -32,7 +32,7 @@ pub(super) fn restore(
     dump.header()?;
     let making = |error| Error::database(format!("making schema {target}"), error);
     let session = Session::begin(conn).map_err(making)?;
-    sql::create_schema(conn, target).map_err(making)?;
+    sql::schemas::create_schema(conn, target).map_err(making)?;
     Session::enter(conn, target).map_err(making)?;
     dump.body(conn, target)?;
     session.end(conn).map_err(making)?;

@@ -31,7 +31,7 @@ pub(super) fn dump(
     header(out, schema, &version, &time).map_err(writing)?;
     statements(out, &structure.before).map_err(writing)?;
     for table in &structure.tables {
-        if data || sql::is_ledger(&table.name) {
+        if data || sql::ledger::is_ledger(&table.name) {
             rows(conn, out, schema, table)?;
         }
     }

@@ -120,7 +120,7 @@ pub fn provision_later<T: TenantModel>(
         let reference = TenantRef::of(tenant)?;
         let exists = conn.own(|inner| {
             ledger::lock_in_transaction(inner, schema)?;
-            sql::schema_exists(inner, schema)
+            sql::schemas::schema_exists(inner, schema)
         })?;
         if exists {
             // The job could not tell it from one that it made itself.
@@ -250,8 +250,8 @@ fn provision<T: TenantModel>(
             let there = conn
                 .own(|inner| {
                     ledger::lock_in_transaction(inner, schema)?;
-                    inner.batch_execute(&sql::show_progress(schema, 0))?;
-                    sql::schema_exists(inner, schema)
+                    inner.batch_execute(&sql::locks::show_progress(schema, 0))?;
+                    sql::schemas::schema_exists(inner, schema)
                 })
                 .map_err(failed)?;
             if there {

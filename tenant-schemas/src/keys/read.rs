@@ -372,7 +372,7 @@ impl Reader<'_> {
                 && end == part.end
                 && columns.iter().all(|column| column.len() == 1),
             cut: self.tokens[part.start].range.start..self.tokens[part.end - 1].range.end,
-            text: sql::add_constraint(self.slice(table.clone()), self.slice(part)),
+            text: sql::tables::add_constraint(self.slice(table.clone()), self.slice(part)),
         })
     }
 
@@ -395,7 +395,7 @@ impl Reader<'_> {
                 name: named.then(|| self.name(at - 1)).flatten(),
                 can_wait: can_wait && shared,
                 cut: self.tokens[from].range.start..self.tokens[end - 1].range.end,
-                text: sql::add_foreign_key(
+                text: sql::tables::add_foreign_key(
                     self.slice(table.clone()),
                     named.then(|| self.slice(at - 1..at)),
                     self.slice(column),

@@ -121,11 +121,11 @@ impl<'a> AtOnce<'a> {
             &self.after,
             &lines,
         ));
-        message.push_own(&sql::set_local_path(&path));
+        message.push_own(&sql::session::set_local_path(&path));
         // The server forgets what it remembers of tables when one is changed: it knows the
         // ledger as long as that comes first.
         for ((id, _), new) in self.steps.iter().zip(&self.new) {
-            message.push_own(&sql::record(schema, id, &new.checksum));
+            message.push_own(&sql::ledger::record(schema, id, &new.checksum));
         }
         for (id, sql) in &self.steps {
             message.push_text(id, sql);

@@ -55,15 +55,15 @@ impl<T: TenantModel> Migrate<'_, T> {
         let public = self.registry().public();
         let mut conn = self.tenancy.pool().get()?;
         conn.own(|inner| {
-            if sql::schema_exists(inner, public)? {
+            if sql::schemas::schema_exists(inner, public)? {
                 return Ok(());
             }
             inner.transaction(|inner| {
-                sql::lock_in_transaction(inner, ledger::lock_key(public))?;
-                if sql::schema_exists(inner, public)? {
+                sql::locks::lock_in_transaction(inner, ledger::lock_key(public))?;
+                if sql::schemas::schema_exists(inner, public)? {
                     return Ok(());
                 }
-                sql::create_schema(inner, public)
+                sql::schemas::create_schema(inner, public)
             })
         })
         .map_err(|error| Error::database(format!("creating schema {public}"), error))

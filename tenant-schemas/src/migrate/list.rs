@@ -110,7 +110,7 @@ impl<T: TenantModel> Migrate<'_, T> {
     ///
     /// # Errors
     ///
-    /// No connection, or no such app.
+    /// As [`run`](Self::run), if it can't start.
     pub fn list(self) -> Result<Vec<ListedSchema>> {
         self.check_selection()?;
         let registry = self.registry();
@@ -171,7 +171,7 @@ impl<T: TenantModel> Migrate<'_, T> {
     ///
     /// # Errors
     ///
-    /// No connection, or no such app or version.
+    /// As [`run`](Self::run), if it can't start.
     pub fn plan(self) -> Result<Vec<PlannedSchema>> {
         self.check_selection()?;
         let mut planned = Vec::new();
@@ -209,7 +209,7 @@ impl<T: TenantModel> Migrate<'_, T> {
     ///
     /// # Errors
     ///
-    /// No connection, or no such app or version.
+    /// As [`run`](Self::run), if it can't start.
     pub fn check(self) -> Result<Pending> {
         self.check_selection()?;
         let mut pending = Pending::default();
@@ -313,7 +313,7 @@ impl<T: TenantModel> Migrate<'_, T> {
         if self.adopt && read.diesel {
             let mut conn = self.tenancy.public()?;
             let versions = conn
-                .own(|inner| sql::diesel_ledger(inner, &job.schema))
+                .own(|inner| sql::ledger::diesel_ledger(inner, &job.schema))
                 .map_err(|error| Error::database("reading the record of Diesel", error))?;
             let claims = adopt::claims(self.registry(), job, &versions, &applied);
             let adopted = adopt::settle(job, claims)?;

@@ -38,7 +38,7 @@ struct Part<'a> {
 impl<'a> Message<'a> {
     /// A message that fails before anything else if the schema is gone.
     pub(super) fn guarded(schema: &SchemaName) -> Self {
-        Self::beginning(sql::require_schema(schema))
+        Self::beginning(sql::session::require_schema(schema))
     }
 
     /// A message that begins with a statement of our own.
@@ -125,7 +125,7 @@ impl<'a> Message<'a> {
     fn push_step(&mut self, step: &Step<'a>, sql: &str, effects: Effects, path: &SearchPath) {
         if self.moved {
             // The text of a dump, perhaps: `set_config('search_path', '', false)`.
-            self.push_own(&sql::set_local_path(path));
+            self.push_own(&sql::session::set_local_path(path));
         }
         self.effects = self.effects.and(effects);
         self.moved = effects.moves_path;
@@ -154,13 +154,17 @@ impl<'a> Message<'a> {
         let schema = &run.job.schema;
         self.names |= run.job.fake || step.reverted || !step.script.names_nothing;
         if step.reverted {
-            self.push_own(&sql::erase(schema, step.id()));
+            self.push_own(&sql::ledger::erase(schema, step.id()));
             if run.has_diesel_ledger() {
                 // Or it would count as applied when Diesel's record is taken over once more.
-                self.push_own(&sql::erase_from_diesel(schema, step.id()));
+                self.push_own(&sql::ledger::erase_from_diesel(schema, step.id()));
             }
         } else {
-            self.push_own(&sql::record(schema, step.id(), &step.script.checksum));
+            self.push_own(&sql::ledger::record(
+                schema,
+                step.id(),
+                &step.script.checksum,
+            ));
         }
         if run.job.watched {
             let all = run.registry.apps_of(&run.job.kind);
@@ -168,12 +172,15 @@ impl<'a> Message<'a> {
                 .flat_map(|app| &app.scripts)
                 .position(|script| script.id == *step.id())
                 .map_or(0, |before| before + 1);
-            self.push_own(&sql::show_progress(schema, done));
+            self.push_own(&sql::locks::show_progress(schema, done));
         }
     }
 
     pub(super) fn end(&mut self, run: &Run<'_>) {
-        self.push_own(&sql::write_state(run.registry.public(), &run.job.schema));
+        self.push_own(&sql::ledger::write_state(
+            run.registry.public(),
+            &run.job.schema,
+        ));
         if let Some(replan) = self.names.then(|| run.replan()).flatten() {
             self.push_own(&replan);
         }
@@ -211,7 +218,7 @@ impl<'a> Message<'a> {
             if sql::ledgers::is_not_as_known(information.message())
                 // The ledger has what the state did not know of.
                 || matches!(kind, DatabaseErrorKind::UniqueViolation)
-                    && information.table_name().is_some_and(sql::is_ledger));
+                    && information.table_name().is_some_and(sql::ledger::is_ledger));
         let first = self.parts.first().map_or(usize::MAX, |part| part.start);
         gave_up || self.position(error, 0).is_some_and(|at| at < first)
     }

@@ -409,9 +409,10 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     ///
     /// # Errors
     ///
-    /// If the run could not start: no connection, no such app or version, a
-    /// schema that is no tenant's. Failures of single schemas are in the report; if the
-    /// server is gone before everything is on its disk, they are those of its tenants.
+    /// If the run could not start: no connection, no such app or version, a target
+    /// without an app, a schema that is no tenant's. Failures of single schemas are in the report.
+    /// If the server goes away before the commits are on its disk, each tenant that may have
+    /// lost one has failed.
     pub fn run(self) -> Result<Report<Migrated>> {
         self.check_selection()?;
         let mut outcomes = Vec::new();

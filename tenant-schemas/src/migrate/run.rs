@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
             return Ok(Vec::new());
         }
         let versions = conn
-            .own(|inner| sql::diesel_ledger(inner, &job.schema))
+            .own(|inner| sql::ledger::diesel_ledger(inner, &job.schema))
             .map_err(|error| job.database("reading the record of Diesel", error))?;
         let claims = adopt::claims(self.registry, job, &versions, applied);
         if job.adopt {
@@ -375,7 +375,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn write_state(&self, conn: &mut TenantConnection) -> Result<()> {
-        let mut statement = sql::write_state(self.registry.public(), &self.job.schema);
+        let mut statement = sql::ledger::write_state(self.registry.public(), &self.job.schema);
         if let Some(replan) = self.replan() {
             statement.push_str("; ");
             statement.push_str(&replan);
@@ -457,7 +457,7 @@ pub(crate) fn emit(
 pub(super) fn replan(registry: &Registry, schema: &SchemaName) -> String {
     let policy = &registry.policy;
     let others: Vec<_> = iter::once(&policy.public).chain(&policy.extra).collect();
-    sql::replan_shadowed(&others, schema)
+    sql::replan::replan_shadowed(&others, schema)
 }
 
 pub(crate) fn lock(failures: &Failures) -> std::sync::MutexGuard<'_, Vec<ListenerFailure>> {

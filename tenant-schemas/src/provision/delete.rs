@@ -5,7 +5,7 @@ use std::sync::Arc;
 use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
-use super::{DeleteOptions, Deleted, happened, look_again, names_moved, not_saved};
+use super::{DeleteOptions, Deleted, happened, look_again, names_moved, not_saved, saved_row};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::event::What;
@@ -13,7 +13,6 @@ use crate::ledger;
 use crate::migrate::{Failures, emit, lock};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
-use crate::provision::Lifecycle as _;
 use crate::registry::Registry;
 use crate::sql;
 
@@ -39,15 +38,6 @@ pub(super) fn delete<T: TenantModel>(
     options: DeleteOptions,
 ) -> Result<Deletion> {
     let schema = tenant.schema_name();
-    let Some(row) = tenant.row(conn)? else {
-        return Err(not_saved(tenant));
-    };
-    if row.schema_name() != schema {
-        return Err(Error::SchemaNameChanged {
-            from: row.schema_name().clone(),
-            to: schema.clone(),
-        });
-    }
     let failures = Failures::default();
     let drop = options.drop_schema.unwrap_or(T::AUTO_DROP_SCHEMA)
         && registry.refuse_protected(schema, "dropped").is_ok();
@@ -55,16 +45,17 @@ pub(super) fn delete<T: TenantModel>(
         && conn
             .own(|inner| {
                 ledger::lock_in_transaction(inner, schema)?;
-                sql::schema_exists(inner, schema)
+                sql::schemas::schema_exists(inner, schema)
             })
             .map_err(|error| Error::database("looking for the schema", error))?;
+    let row = saved_row(tenant, conn)?.ok_or_else(|| not_saved(tenant))?;
     if exists {
         emit(conn, registry, happened(&row, What::PreDrop), &failures)?;
     }
     if exists {
         // Before the row: tables of the tenant's own may refer to it.
         conn.own(|inner| {
-            sql::drop_schema_cascade(inner, schema)?;
+            sql::schemas::drop_schema_cascade(inner, schema)?;
             forget_state(inner, registry, schema)
         })
         .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
@@ -94,8 +85,8 @@ pub(crate) fn forget_state(
     schema: &SchemaName,
 ) -> QueryResult<()> {
     let public = registry.public();
-    if sql::bookkeeping(conn, public, public)?.state {
-        sql::forget_state(conn, public, schema)?;
+    if sql::ledger::bookkeeping(conn, public, public)?.state {
+        sql::ledger::forget_state(conn, public, schema)?;
     }
     Ok(())
 }

@@ -92,8 +92,8 @@ pub trait Lifecycle: TenantModel {
     /// next migration run; what the apps of the old one made stays.
     ///
     /// Migrations that can't run in a transaction, and those behind them, run
-    /// after the commit; if one fails the tenant exists, and migrating again
-    /// resumes there. Inside a transaction of the caller's they run after its
+    /// after the commit; if one fails, that is the error, the tenant exists, and migrating
+    /// again resumes there. Inside a transaction of the caller's they run after its
     /// commit, and a failure is logged.
     ///
     /// ```
@@ -116,12 +116,15 @@ pub trait Lifecycle: TenantModel {
     ///
     /// # Errors
     ///
-    /// Nothing is changed if there is an error, but for that last case.
+    /// Nothing is changed if there is an error, unless it is one of what runs after the commit.
     /// [`Error::SchemaExists`] if the schema exists: see [`SaveOptions::adopt`].
-    /// [`Error::OtherScope`] from the scope of another tenant. [`Error::Name`] if
-    /// the tenancy's policy does not admit a new tenant's schema name,
+    /// [`Error::SchemaNameChanged`] if the row has another schema name than the value.
+    /// [`Error::OtherScope`] from the scope of another tenant, [`Error::NoScope`] without one.
+    /// [`Error::Name`] if the tenancy's policy does not admit a new tenant's schema name,
+    /// [`Error::Protected`] if it is not a tenant's to have,
     /// [`Error::Domain`] if a new `domain_url` is no host name in lower case.
-    /// [`Error::Migration`], [`Error::Duplicate`], [`Error::Listener`].
+    /// [`Error::Migration`], [`Error::Duplicate`], [`Error::Listener`], or what the database
+    /// says. [`Error::Detached`] if the connection is not one of this model's tenancy.
     fn save(&mut self, conn: &mut TenantConnection) -> Result<Saved> {
         self.save_with(conn, SaveOptions::new())
     }
@@ -211,7 +214,7 @@ pub trait Lifecycle: TenantModel {
         let outer = conn.in_transaction();
         let work = conn
             .transaction(|conn| {
-                let row = self.row(conn)?.ok_or_else(|| not_saved(self))?;
+                let row = saved_row(self, conn)?.ok_or_else(|| not_saved(self))?;
                 let mut work = Work::default();
                 work.provision(&row, conn, &registry, false)?;
                 Ok::<_, Error>(work)
@@ -247,7 +250,9 @@ pub trait Lifecycle: TenantModel {
     /// # Errors
     ///
     /// Nothing is changed if there is an error. [`Error::NotSaved`] if there is no
-    /// row, [`Error::OtherScope`] from the scope of another tenant.
+    /// row, [`Error::SchemaNameChanged`] if it has another schema name than the value,
+    /// [`Error::OtherScope`] from the scope of another tenant, [`Error::Listener`] if one of
+    /// [`PreDrop`](crate::Event::PreDrop) refuses, or what the database says.
     fn delete(&self, conn: &mut TenantConnection) -> Result<Deleted> {
         self.delete_with(conn, DeleteOptions::new())
     }
@@ -340,9 +345,13 @@ pub trait Lifecycle: TenantModel {
     /// # Errors
     ///
     /// Nothing is changed if there is an error. [`Error::SchemaExists`] if the new
-    /// name is taken, [`Error::Protected`] if either name is not a tenant's to have,
-    /// [`Error::InsideTransaction`] from the tenant's own scope inside a transaction:
-    /// the scope could not follow a rollback.
+    /// name is taken, [`Error::Name`] if the policy does not admit it,
+    /// [`Error::Protected`] if either name is not a tenant's to have,
+    /// [`Error::NotSaved`] if there is no row, [`Error::SchemaNameChanged`] if it has another
+    /// schema name than the value, [`Error::NoSuchSchema`] if the tenant has no schema,
+    /// [`Error::Duplicate`] if another row has the name, [`Error::OtherScope`] from
+    /// the scope of another tenant, [`Error::InsideTransaction`] from the tenant's own
+    /// scope inside a transaction: the scope could not follow a rollback.
     fn rename(&mut self, conn: &mut TenantConnection, to: &SchemaName) -> Result<()> {
         let registry = registry_of::<Self>(conn)?;
         let from = self.schema_name().clone();
@@ -460,7 +469,7 @@ pub(crate) fn transaction<R>(
     loop {
         let result = conn.transaction(|conn| {
             if attempt > 1 {
-                conn.own(|inner| sql::lock_in_transaction(inner, key))?;
+                conn.own(|inner| sql::locks::lock_in_transaction(inner, key))?;
             }
             f(conn)
         });
@@ -548,6 +557,24 @@ pub(crate) fn doing(verb: &str, schema: &SchemaName, error: Error) -> Error {
             source,
         },
         error => error,
+    }
+}
+
+/// The row of a tenant, if it has one. An error if the row has another schema than the value: the
+/// value's may be another tenant's by now.
+///
+/// While the schema is locked nobody renames it, so the answer holds.
+pub(crate) fn saved_row<T: TenantModel>(
+    tenant: &T,
+    conn: &mut TenantConnection,
+) -> Result<Option<T>> {
+    let row = tenant.row(conn)?;
+    match row {
+        Some(row) if row.schema_name() != tenant.schema_name() => Err(Error::SchemaNameChanged {
+            from: row.schema_name().clone(),
+            to: tenant.schema_name().clone(),
+        }),
+        row => Ok(row),
     }
 }
 

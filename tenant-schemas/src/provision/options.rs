@@ -17,9 +17,10 @@ use crate::script::MigrationId;
 /// acme.save_with(&mut *tenancy.public()?, later)?;
 /// assert!(tenancy.tenant(&acme).is_err());
 ///
-/// // A tenant that exists is provisioned by saving it again in the other way.
+/// // Of a tenant that exists the row alone is saved, whatever is said here.
 /// let saved = acme.save_with(&mut *tenancy.public()?, SaveOptions::new().auto_create_schema(true))?;
-/// assert!(!saved.created);
+/// assert!(!saved.created && !saved.provisioned);
+/// assert!(acme.provision(&mut *tenancy.public()?)?.provisioned);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{duplicate, look_again, names_moved, not_saved};
+use super::{duplicate, look_again, names_moved, not_saved, saved_row};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::ledger;
 use crate::model::TenantModel;
 use crate::name::SchemaName;
-use crate::provision::Lifecycle as _;
 use crate::registry::Registry;
 use crate::sql;
 
@@ -19,16 +18,16 @@ pub(super) fn rename<T: TenantModel>(
     to: &SchemaName,
 ) -> Result<T> {
     let from = tenant.schema_name();
-    let mut row = tenant.row(conn)?.ok_or_else(|| not_saved(tenant))?;
     let (old, new) = conn
         .own(|inner| {
             ledger::lock_all_in_transaction(inner, [from, to])?;
             Ok((
-                sql::schema_exists(inner, from)?,
-                sql::schema_exists(inner, to)?,
+                sql::schemas::schema_exists(inner, from)?,
+                sql::schemas::schema_exists(inner, to)?,
             ))
         })
         .map_err(|error| Error::database("looking for the schemas", error))?;
+    let mut row = saved_row(tenant, conn)?.ok_or_else(|| not_saved(tenant))?;
     if !old {
         return Err(Error::NoSuchSchema {
             schema: from.clone(),
@@ -44,9 +43,9 @@ pub(super) fn rename<T: TenantModel>(
         .ok_or_else(|| not_saved(tenant))?;
     conn.own(|inner| {
         let public = registry.public();
-        sql::rename_schema(inner, from, to)?;
-        if sql::bookkeeping(inner, public, public)?.state {
-            sql::rename_state(inner, public, from, to)?;
+        sql::schemas::rename_schema(inner, from, to)?;
+        if sql::ledger::bookkeeping(inner, public, public)?.state {
+            sql::ledger::rename_state(inner, public, from, to)?;
         }
         Ok(())
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::options::SchemaChoice;
-use super::{SaveOptions, Saved, duplicate, happened, not_saved, ready};
+use super::{SaveOptions, Saved, duplicate, happened, not_saved, ready, saved_row};
 use crate::connection::TenantConnection;
 use crate::domain::check_domain;
 use crate::error::{Error, Result};
@@ -12,9 +12,8 @@ use crate::ledger;
 use crate::migrate::{Failures, Job, Migrated, emit, lock};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
-use crate::provision::Lifecycle as _;
 use crate::registry::{Kind, Registry};
-use crate::sql;
+use crate::{rules, sql};
 
 /// What is left to do when the transaction is over.
 #[derive(Default)]
@@ -46,13 +45,8 @@ impl Work {
         options: SaveOptions,
     ) -> Result<(T, Self)> {
         let mut work = Self::default();
-        if let Some(row) = tenant.row(conn)? {
-            if row.schema_name() != tenant.schema_name() {
-                return Err(Error::SchemaNameChanged {
-                    from: row.schema_name().clone(),
-                    to: tenant.schema_name().clone(),
-                });
-            }
+        if let Some(row) = saved_row(tenant, conn)? {
+            keep_name(tenant, conn, registry)?;
             if row.domain_url() != tenant.domain_url() {
                 tenant.domain_url().map_or(Ok(()), check_domain)?;
             }
@@ -89,7 +83,7 @@ impl Work {
             let is_there = conn
                 .own(|inner| {
                     ledger::lock_in_transaction(inner, schema)?;
-                    sql::schema_exists(inner, schema)
+                    sql::schemas::schema_exists(inner, schema)
                 })
                 .map_err(|error| Error::database("looking for the schema", error))?;
             if is_there {
@@ -222,6 +216,25 @@ impl Work {
             .extend(std::mem::take(&mut *lock(&failures)));
         Ok(saved)
     }
+}
+
+/// Keeps others from renaming a tenant until the transaction ends: what is saved has its name in it.
+fn keep_name<T: TenantModel>(
+    tenant: &T,
+    conn: &mut TenantConnection,
+    registry: &Registry,
+) -> Result<()> {
+    let table = rules::quoted(registry, &registry.tenant_table);
+    let (column, schema) = (registry.schema_column, tenant.schema_name());
+    let kept = conn
+        .own(|inner| sql::tables::lock_row(inner, &table, column, schema.as_str()))
+        .map_err(|error| Error::database("looking for the row of the tenant", error))?;
+    if !kept {
+        // It says what became of it.
+        saved_row(tenant, conn)?;
+        return Err(not_saved(tenant));
+    }
+    Ok(())
 }
 
 /// Runs what can't run in a transaction, and tells those who waited for it.

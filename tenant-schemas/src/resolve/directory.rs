@@ -190,8 +190,9 @@ impl<T: TenantModel> Directory<T> {
 
     /// The tenant that is asked for; that of the public schema, if it has one, for [`Question::Public`].
     ///
-    /// It may ask the database, and then blocks: once, however many ask for the
-    /// same tenant at the same time.
+    /// It may ask the database, and then blocks. Of those who ask for the same tenant at the
+    /// same time one asks the database, and the others wait for its answer, for 5 seconds at most;
+    /// while the directory can't hear of changes, each asks for itself.
     ///
     /// # Errors
     ///

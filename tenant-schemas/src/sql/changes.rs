@@ -106,7 +106,7 @@ pub(crate) fn listen(conn: &mut PgConnection) -> QueryResult<()> {
 /// Finds out whether the server is still there.
 #[cfg(feature = "resolve")]
 pub(crate) fn beat(conn: &mut PgConnection) -> QueryResult<()> {
-    conn.batch_execute(super::NOTHING)
+    conn.batch_execute(super::session::NOTHING)
 }
 
 /// All values of a column of text.

@@ -8,7 +8,8 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Oid, SmallInt, Text};
 
-use super::{DIESEL_LEDGER, FINGERPRINT, LEDGER, LINE, STATE, identifier, literal, within};
+use super::ledger::{FINGERPRINT, LINE};
+use super::{DIESEL_LEDGER, LEDGER, STATE, identifier, literal, within};
 use crate::name::SchemaName;
 
 /// A schema of the database.

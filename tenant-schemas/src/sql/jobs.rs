@@ -5,7 +5,8 @@ use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
-use super::{progress_of, take_lock, within};
+use super::locks::{progress_of, take_lock};
+use super::within;
 use crate::name::SchemaName;
 
 /// Which slot of a schedule was fired last, and which tenants it is done for:

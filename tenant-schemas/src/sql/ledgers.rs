@@ -4,9 +4,11 @@ use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Bool, Text};
+use diesel::sql_types::{Array, Bool, Nullable, Text};
 
-use super::{DIESEL_LEDGER, LEDGER, STATE, WASH, ledger_of, literal, same_ledger, within};
+use super::ledger::{ledger_of, same_ledger};
+use super::session::WASH;
+use super::{DIESEL_LEDGER, LEDGER, STATE, literal, within};
 use crate::name::SchemaName;
 
 /// How many ledgers one statement reads: each takes lock slots for itself and its index.
@@ -201,4 +203,37 @@ pub(crate) fn advance(schema: &SchemaName, before: &str, after: &str, lines: &[S
 /// commits wait for that.
 pub(crate) fn flush(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute("SELECT pg_catalog.pg_logical_emit_message(true, 'tenant-schemas', '')")
+}
+
+/// What is known of one schema of a fleet.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct FleetRow {
+    #[diesel(sql_type = Text)]
+    pub(crate) schema_name: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(crate) fingerprint: Option<String>,
+    /// `None` if the fingerprint is an expected one, or the schema has no state.
+    #[diesel(sql_type = Nullable<Array<Text>>)]
+    pub(crate) applied: Option<Vec<String>>,
+}
+
+/// Reads the states of those schemas of a fleet that exist: one statement for all.
+pub(crate) fn fleet(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    schemas: &[String],
+    expected: &[String],
+) -> QueryResult<Vec<FleetRow>> {
+    diesel::sql_query(format!(
+        "SELECT n.nspname::text AS schema_name, s.fingerprint, \
+         CASE WHEN s.fingerprint = ANY($2) THEN NULL ELSE s.applied END AS applied \
+         FROM pg_catalog.pg_namespace AS n \
+         LEFT JOIN {state} AS s ON s.schema_name = n.nspname AND s.schema_oid = n.oid AND {same_ledger} \
+         WHERE n.nspname = ANY($1::name[])",
+        state = within(public, STATE),
+        same_ledger = same_ledger("n.nspname::text"),
+    ))
+    .bind::<Array<Text>, _>(schemas)
+    .bind::<Array<Text>, _>(expected)
+    .load(conn)
 }

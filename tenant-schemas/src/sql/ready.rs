@@ -6,7 +6,8 @@ use diesel::prelude::*;
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Text};
 
-use super::{STATE, is_ledger, literal, within};
+use super::ledger::is_ledger;
+use super::{STATE, literal, within};
 use crate::name::SchemaName;
 
 /// What the names of schemas begin with that are the library's own.

@@ -172,8 +172,8 @@ fn a_schema_name_is_changed_by_rename_alone() {
     let error = acme.save(&mut conn).expect_err("refused").to_string();
     assert_eq!(
         error,
-        "tenant acme can't be saved under the schema name globex: \
-         `rename` moves the schema and the row together"
+        "the tenant's row has the schema name acme, and the value that was given has globex: \
+         read it again; `rename` moves schema and row together"
     );
     let error = acme.delete(&mut conn).expect_err("refused");
     assert!(

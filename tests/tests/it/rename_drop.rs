@@ -1,13 +1,15 @@
 //! A tenant's schema is renamed or dropped, and what is not a tenant's is left alone.
 
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use private_postgres::Server;
 use tenant_schemas::{
-    AppScope, Check, CloneOptions, CloneTenant as _, DeleteOptions, Error, Lifecycle as _,
-    SchemaName, Tenancy, TenantConnection,
+    AppScope, Check, CloneOptions, CloneTenant as _, DeleteOptions, DumpOptions, DumpTenant as _,
+    Error, Lifecycle as _, SchemaName, Tenancy, TenantConnection,
 };
 
 use crate::isolation::MODES;
@@ -577,4 +579,85 @@ fn c60_a_name_that_passes_to_another_tenant_takes_no_scope_along() {
         let read = rooms::table.select(rooms::name).load::<String>(&mut held);
         assert!(read.is_err(), "{mode:?}: {read:?}");
     }
+}
+
+/// Acme has another name since, and globex has that of acme.
+#[test]
+fn c60_a_value_from_before_a_rename_is_nobodys() {
+    let db = Db::new();
+    let [mut acme, mut globex] = db.tenants(["acme", "globex"]);
+    for tenant in [&acme, &globex] {
+        let mut conn = db.tenancy.tenant(tenant).expect("a connection");
+        insert_room(&mut conn, 1, tenant.schema_name.as_str());
+    }
+    let mut stale = acme.clone();
+    let mut public = db.tenancy.public().expect("public");
+    let conn = &mut public;
+    acme.rename(conn, &name("acme_inc")).expect("renamed");
+    globex.rename(conn, &name("acme")).expect("renamed");
+    // The control: that is what the value leads to.
+    let there = db.strings("SELECT name AS value FROM acme.rooms");
+    assert_eq!(there, ["globex"]);
+
+    let mut copy = client("copy");
+    let mut file = Vec::new();
+    let with_data = CloneOptions::new().data(true);
+    let with_schema = DeleteOptions::new().auto_drop_schema(true);
+    let refused = [
+        ("save", stale.save(conn).err()),
+        ("adopt", stale.adopt(conn).err()),
+        ("provision", stale.provision(conn).err()),
+        ("rename", stale.rename(conn, &name("moved")).err()),
+        ("clone", stale.clone_to(conn, &mut copy, with_data).err()),
+        (
+            "dump",
+            stale.dump_to(conn, &mut file, DumpOptions::new()).err(),
+        ),
+        ("delete", stale.delete_with(conn, with_schema).err()),
+    ];
+    for (what, error) in refused {
+        let error = error.unwrap_or_else(|| panic!("{what} is refused"));
+        assert_eq!(
+            error.to_string(),
+            "the tenant's row has the schema name acme_inc, and the value that was given has acme: \
+             read it again; `rename` moves schema and row together",
+            "{what}"
+        );
+    }
+    assert!(file.is_empty(), "nothing was dumped");
+    assert!(!db.schema_exists("copy") && !db.schema_exists("moved"));
+    for (tenant, room) in [(&acme, "acme"), (&globex, "globex")] {
+        let mut conn = db.tenancy.tenant(tenant).expect("a connection");
+        assert_eq!(rooms_of(&mut conn), [room]);
+    }
+}
+
+#[test]
+fn c60_a_tenant_that_is_renamed_while_it_is_saved_keeps_its_new_name() {
+    let db = Db::new();
+    let mut acme = db.tenant("acme");
+    let mut stale = acme.clone();
+    let mut other = db.raw();
+    let rename =
+        "BEGIN; UPDATE clients SET schema_name = 'acme_inc'; ALTER SCHEMA acme RENAME TO acme_inc";
+    other.batch_execute(rename).expect("renamed");
+    let error = thread::scope(|scope| {
+        let save = scope.spawn(|| stale.save(&mut db.tenancy.public().expect("public")));
+        let waiting = "SELECT 'yes' AS value FROM pg_stat_activity WHERE datname = current_database() \
+                       AND wait_event_type = 'Lock'";
+        while db.strings(waiting).is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        other.batch_execute("COMMIT").expect("committed");
+        save.join()
+            .expect("no panic")
+            .expect_err("it has another name")
+    });
+    assert!(
+        matches!(error, Error::SchemaNameChanged { .. }),
+        "{error:?}"
+    );
+    acme.schema_name = name("acme_inc");
+    let row = Client::by_id(&mut db.tenancy.public().expect("public"), &acme.id);
+    assert_eq!(row.expect("read"), Some(acme));
 }

@@ -173,7 +173,7 @@ impl<T: TenantModel> Scheduler<T> {
         let mine = conn
             .own(|inner| {
                 sql::jobs::make_schedules(inner, public, make)?;
-                sql::try_lock(inner, key)
+                sql::locks::try_lock(inner, key)
             })
             .map_err(failed)?;
         if !mine {
@@ -213,7 +213,10 @@ impl<T: TenantModel> Scheduler<T> {
             Ok(false) => Ok(None),
             Err(error) => Err(error),
         };
-        held.returned = held.conn.own(|inner| sql::unlock(inner, key)).is_ok();
+        held.returned = held
+            .conn
+            .own(|inner| sql::locks::unlock(inner, key))
+            .is_ok();
         fired
     }
 }

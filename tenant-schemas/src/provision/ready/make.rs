@@ -64,7 +64,7 @@ fn begin(
     schema: &SchemaName,
 ) -> Result<Option<Job>> {
     conn.own(|inner| {
-        let there = sql::bookkeeping(inner, schema, registry.public())?;
+        let there = sql::ledger::bookkeeping(inner, schema, registry.public())?;
         ledger::make(inner, schema, registry.public(), there, &[])
     })
     .map_err(|error| Error::database(format!("creating schema {schema}"), error))?;
@@ -152,7 +152,7 @@ pub(super) fn drop_schema(
     schema: &SchemaName,
 ) -> Result<()> {
     conn.own(|inner| {
-        sql::drop_schema_cascade(inner, schema)?;
+        sql::schemas::drop_schema_cascade(inner, schema)?;
         forget_state(inner, registry, schema)
     })
     .map_err(|error| Error::database(format!("dropping schema {schema}"), error))

@@ -209,7 +209,7 @@ impl<T: TenantModel> ReadySchemas<T> {
     fn rows(&self, conn: &mut TenantConnection) -> Result<Vec<sql::ready::ReadyRow>> {
         let public = self.tenancy.registry().public();
         conn.own(|inner| {
-            if sql::bookkeeping(inner, public, public)?.state {
+            if sql::ledger::bookkeeping(inner, public, public)?.state {
                 sql::ready::all(inner, public)
             } else {
                 Ok(Vec::new())

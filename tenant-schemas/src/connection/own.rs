@@ -1,0 +1,68 @@
+//! Statements of our own, among those of the program.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::pg::PgConnection;
+use diesel::result::Error as DieselError;
+
+use super::TenantConnection;
+use super::watch::Notes;
+use crate::statement::Effects;
+
+impl TenantConnection {
+    /// Runs statements of our own: they name their schemas, and move no path behind our back.
+    pub(crate) fn own<R>(&mut self, f: impl FnOnce(&mut PgConnection) -> R) -> R {
+        self.unpark();
+        let mut own = Own {
+            outer: self.notes.set_own(true),
+            notes: &self.notes,
+            broken: &mut self.broken,
+            returned: false,
+        };
+        let result = f(&mut self.inner);
+        own.returned = true;
+        result
+    }
+
+    /// Runs SQL in the scope that is our own but for parts of these effects.
+    ///
+    /// An error comes with the number of characters that were sent before `sql`: in a
+    /// transaction, the path goes in the same message.
+    pub(crate) fn batch_of(
+        &mut self,
+        sql: &str,
+        foreign: Effects,
+    ) -> std::result::Result<(), (DieselError, usize)> {
+        let alone = |error| (error, 0);
+        let Some((path, changes)) = self.path_in_transaction() else {
+            self.ensure().map_err(alone)?;
+            self.notes.note(foreign, false);
+            return self.own(|inner| inner.batch_execute(sql)).map_err(alone);
+        };
+        let before = self.path_message(&path, true, changes) + "; ";
+        self.beliefs.unknown();
+        self.notes.note(foreign, false);
+        self.own(|inner| inner.batch_execute(&format!("{before}{sql}")))
+            .map_err(|error| (error, before.chars().count()))?;
+        self.path_sent(&path, changes);
+        Ok(())
+    }
+}
+
+/// Ends the connection's own statements, also when the user's instrumentation
+/// panics in the middle of one: nobody knows then how far it got.
+struct Own<'a> {
+    notes: &'a Notes,
+    outer: bool,
+    broken: &'a mut bool,
+    returned: bool,
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        self.notes.set_own(self.outer);
+        if !self.returned {
+            *self.broken = true;
+            self.notes.distrust();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Turning a connection to a scope: at a checkout, inside one, and before each statement.
+
+use std::sync::Arc;
+
+use diesel::connection::{Connection as _, get_default_instrumentation};
+use diesel::result::QueryResult;
+
+use super::TenantConnection;
+use super::belief::is_path;
+use super::scope::{Scope, SetCalls};
+use super::send::Arrival;
+use super::watch::Watch;
+use crate::error::{Error, Result};
+use crate::model::TenantModel;
+use crate::name::SchemaName;
+use crate::path::SearchPath;
+
+impl TenantConnection {
+    pub(crate) fn tenant_scope<T: TenantModel>(&self, tenant: &T) -> Scope {
+        Scope::new(self.policy.path(tenant.schema_name())).with_tenant(Arc::new(tenant.clone()))
+    }
+
+    /// Turns to `scope` at a checkout.
+    pub(crate) fn enter(&mut self, scope: Scope) -> Result<()> {
+        self.unpark_for(&scope.path);
+        self.observe();
+        // A test transaction stays; what was left open inside it is nobody's.
+        while self.in_test_transaction() && self.beliefs.depth() > 1 {
+            self.rollback()?;
+        }
+        // What the library itself does first on the public schema may fire triggers of the project's.
+        let later = self.policy.set_calls == SetCalls::FirstStatement
+            && *scope.schema() != self.policy.public;
+        self.turn(scope, later)
+    }
+
+    /// Turns to `scope` and sends its path, between transactions.
+    pub(crate) fn turn_to(&mut self, scope: Scope) -> Result<()> {
+        self.turn(scope, false)
+    }
+
+    /// Turns to `scope`; `later` if its path may go with the first statement.
+    fn turn(&mut self, mut scope: Scope, later: bool) -> Result<()> {
+        self.observe();
+        let depth = self.beliefs.depth();
+        if depth > 1 || depth == 1 && !self.in_test_transaction() {
+            return Err(Error::InsideTransaction {
+                schema: scope.schema().clone(),
+            });
+        }
+        self.scope = None;
+        self.carrying.due = false;
+        // Diesel does not notice each death: ask the server after a failure.
+        let failed = self.notes.take_failed();
+        let stays = !failed
+            && self.policy.set_calls == SetCalls::WhenChanged
+            && self.is_known(&scope.path)
+            && is_path(&self.resident, &scope.path);
+        self.carrying.due = later && !failed && depth == 0;
+        if stays || self.carrying.due {
+            self.refuse_moved(&scope)?;
+            if let Some(path) = self.cached.as_ref().filter(|path| **path == scope.path) {
+                scope.path = Arc::clone(path);
+            }
+        } else {
+            self.arrive(&scope, Arrival::Checkout)?;
+        }
+        self.served.visit(scope.schema());
+        self.scope = Some(scope);
+        Ok(())
+    }
+
+    /// Runs `f` in `scope`, which may have a path that no public method would give it.
+    pub(crate) fn lend<R, E>(
+        &mut self,
+        scope: Scope,
+        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E>
+    where
+        E: From<Error>,
+    {
+        let outer = self.scope.clone();
+        if outer.as_ref().is_none_or(|outer| outer.path != scope.path) {
+            self.observe();
+            if let Some(outer) = outer.as_ref().filter(|_| self.carrying.due) {
+                self.settle(outer)?;
+            }
+            self.resident = None;
+            self.arrive(&scope, Arrival::Lent)?;
+            self.served.visit(scope.schema());
+        }
+        self.scope = Some(scope);
+        let lent = Lent { conn: self, outer };
+        f(&mut *lent.conn)
+    }
+
+    /// Runs `f` in a scope whose schema the open transaction has made: it is not looked for,
+    /// and the path goes with the first statement.
+    pub(crate) fn lend_new<R, E>(
+        &mut self,
+        scope: Scope,
+        f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        self.observe();
+        self.resident = None;
+        self.served.visit(scope.schema());
+        let outer = self.scope.replace(scope);
+        let lent = Lent { conn: self, outer };
+        f(&mut *lent.conn)
+    }
+
+    /// Makes sure that the server has the path of the scope, whatever happened since.
+    pub(super) fn ensure(&mut self) -> QueryResult<()> {
+        self.observe();
+        if std::mem::take(&mut self.carrying.unheard) {
+            self.forget_notifications();
+        }
+        let Some(scope) = &self.scope else {
+            return Err(Error::NoScope.into());
+        };
+        if self.is_known(&scope.path) {
+            return Ok(());
+        }
+        let scope = scope.clone();
+        if self.carrying.due {
+            return Ok(self.settle(&scope)?);
+        }
+        self.look_again(&scope)?;
+        if !self.is_known(&scope.path) {
+            self.send_path(&scope, None)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the path if it was left to a first statement: our own is about to be one, and may
+    /// fire triggers of the project's.
+    #[cfg(feature = "apalis")]
+    pub(crate) fn settle_now(&mut self) -> Result<()> {
+        self.observe();
+        match self.scope.clone().filter(|_| self.carrying.due) {
+            Some(scope) => self.settle(&scope),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks for the schema of `scope` again if schemas were changed meanwhile:
+    /// one that was dropped or renamed would be skipped in silence.
+    pub(super) fn look_again(&mut self, scope: &Scope) -> Result<()> {
+        if self.generation == self.policy.generation() {
+            return Ok(());
+        }
+        self.arrive(scope, Arrival::Lent)
+    }
+
+    /// Takes notice of everything that happened since the last time.
+    pub(super) fn observe(&mut self) {
+        self.keep_watch();
+        self.resync();
+        if self.notes.take_moved() {
+            self.beliefs.forget();
+        }
+        if self.notes.take_prepared() {
+            self.plans.mix();
+        }
+        if self.notes.take_unprepared() {
+            self.alone = None;
+            self.cached = None;
+            self.plans.mix();
+        }
+    }
+
+    /// Takes the watch up again if someone put another instrumentation on the
+    /// inner connection, or another connection in its place.
+    pub(super) fn keep_watch(&mut self) {
+        self.unpark();
+        if !Watch::is_kept(self.inner.instrumentation(), &self.notes) {
+            self.notes.distrust();
+            self.resident = None;
+            self.watch();
+        }
+    }
+
+    pub(super) fn watch(&mut self) {
+        let watch = Watch::new(&self.notes, get_default_instrumentation());
+        self.inner.set_instrumentation(watch);
+    }
+
+    /// Whether nothing has to be sent before a statement in the scope of `path`.
+    pub(super) fn is_known(&self, path: &Arc<SearchPath>) -> bool {
+        self.policy.set_calls != SetCalls::EveryStatement
+            && !self.carrying.due
+            && !self.notes.raw_transaction()
+            && self.beliefs.hold(path)
+            && is_path(&self.cached, path)
+            && self.generation == self.policy.generation()
+    }
+
+    /// The scope's schema has another name now.
+    pub(crate) fn follow(&mut self, schema: &SchemaName) {
+        if let Some(scope) = &mut self.scope {
+            *scope = scope.followed(self.policy.path(schema));
+        }
+        // Who has the old name next is another.
+        self.resident = None;
+        self.beliefs.forget();
+    }
+
+    /// Gives up the tenant; the pool calls it when the connection comes back.
+    pub(super) fn leave(&mut self) {
+        self.scope = None;
+        self.carrying.due = false;
+        self.after_commit.clear();
+        if std::mem::take(&mut self.instrumented) {
+            self.watch();
+        }
+    }
+}
+
+/// Gives the outer scope back, also when the closure panics.
+struct Lent<'a> {
+    conn: &'a mut TenantConnection,
+    outer: Option<Scope>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        let stays = |outer: &Scope| is_path(&self.conn.resident, &outer.path);
+        // A tenant may have been chosen inside for good: what comes now is not that one's.
+        if !self.conn.carrying.due && !outer.as_ref().is_some_and(stays) {
+            self.conn.resident = None;
+        }
+        self.conn.scope = outer;
+    }
+}

@@ -1,0 +1,135 @@
+//! Schemas as such: whether one is there, making, renaming and dropping it.
+
+use diesel::connection::SimpleConnection as _;
+use diesel::dsl::exists;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::result::QueryResult;
+use diesel::sql_types::Text;
+
+use super::within;
+use crate::name::SchemaName;
+
+/// Whether there is such a schema. Never fails for the name's sake.
+pub(crate) fn schema_exists(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<bool> {
+    diesel::select(exists(
+        pg_namespace::table.filter(pg_namespace::nspname.eq(schema.as_str())),
+    ))
+    .get_result(conn)
+}
+
+/// What PostgreSQL knows the schema by: a rename keeps it, one made anew has another.
+#[cfg(feature = "session")]
+pub(crate) fn schema_oid(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<Option<u32>> {
+    pg_namespace::table
+        .filter(pg_namespace::nspname.eq(schema.as_str()))
+        .select(pg_namespace::oid)
+        .first(conn)
+        .optional()
+}
+
+diesel::table! {
+    pg_catalog.pg_namespace (oid) {
+        oid -> Oid,
+        nspname -> Text,
+    }
+}
+
+/// Which of these schemas exist.
+pub(crate) fn existing_schemas(
+    conn: &mut PgConnection,
+    schemas: &[String],
+) -> QueryResult<Vec<String>> {
+    pg_namespace::table
+        .filter(pg_namespace::nspname.eq_any(schemas))
+        .select(pg_namespace::nspname)
+        .load(conn)
+}
+
+/// Creates a schema.
+pub(crate) fn create_schema(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    conn.batch_execute(&make_schema(schema))
+}
+
+/// Creates a schema, as part of a message.
+pub(crate) fn make_schema(schema: &SchemaName) -> String {
+    format!("CREATE SCHEMA {}", schema.quoted())
+}
+
+/// Drops a schema and everything in it.
+pub(crate) fn drop_schema_cascade(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
+    conn.batch_execute(&format!("DROP SCHEMA {} CASCADE", schema.quoted()))
+}
+
+/// How many tables are dropped in one transaction; each takes a lock slot for
+/// itself and one for each index. Fewer, if the server has no room for so many.
+const DROP_BATCH: usize = 50;
+
+/// A relation that is dropped ahead of its schema.
+#[derive(QueryableByName)]
+struct Relation {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Drops a schema of any width: its relations first, some at a time.
+pub(crate) fn drop_schema_in_batches(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+) -> QueryResult<()> {
+    let relations: Vec<Relation> = diesel::sql_query(
+        "SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' \
+         WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind, \
+         pg_catalog.quote_ident(c.relname) AS name FROM pg_catalog.pg_class AS c \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT c.relispartition \
+         ORDER BY pg_catalog.strpos('vmrpfS', c.relkind::text), c.oid DESC",
+    )
+    .bind::<Text, _>(schema.as_str())
+    .load(conn)?;
+    for alike in relations.chunk_by(|one, next| one.kind == next.kind) {
+        for batch in alike.chunks(DROP_BATCH) {
+            drop_relations(conn, schema, batch)?;
+        }
+    }
+    drop_schema_cascade(conn, schema)
+}
+
+/// Drops relations of one kind in one transaction; by halves, if that takes too many locks.
+fn drop_relations(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    batch: &[Relation],
+) -> QueryResult<()> {
+    let names: Vec<String> = batch
+        .iter()
+        .map(|relation| within(schema, &relation.name))
+        .collect();
+    // Those that went along with others are gone already.
+    let dropped = conn.batch_execute(&format!(
+        "DROP {} IF EXISTS {} CASCADE",
+        batch[0].kind,
+        names.join(", ")
+    ));
+    if dropped.is_ok() || batch.len() == 1 {
+        return dropped;
+    }
+    let (one, other) = batch.split_at(batch.len() / 2);
+    drop_relations(conn, schema, one)?;
+    drop_relations(conn, schema, other)
+}
+
+/// Renames a schema.
+pub(crate) fn rename_schema(
+    conn: &mut PgConnection,
+    from: &SchemaName,
+    to: &SchemaName,
+) -> QueryResult<()> {
+    conn.batch_execute(&format!(
+        "ALTER SCHEMA {} RENAME TO {}",
+        from.quoted(),
+        to.quoted()
+    ))
+}
