@@ -73,8 +73,12 @@ impl TenantConnection {
         &mut self,
         send: impl FnOnce(&mut PgConnection) -> QueryResult<R>,
     ) -> QueryResult<R> {
-        let result = self.own(send);
-        if result.is_err() && self.own(|inner| inner.batch_execute("ROLLBACK")).is_err() {
+        let result = self.own_now(send);
+        if result.is_err()
+            && self
+                .own_now(|inner| inner.batch_execute("ROLLBACK"))
+                .is_err()
+        {
             self.condemn();
         }
         result

@@ -76,6 +76,7 @@ impl TenantConnection {
             return Ok(None);
         };
         self.observe();
+        let generation = self.policy.generation();
         let Some(scope) = self.scope.clone() else {
             return Ok(None);
         };
@@ -88,6 +89,10 @@ impl TenantConnection {
         let path = scope.path;
         let again = self.plans.carries(&path, id);
         if again {
+            // The type looks for the schema. If the statement fails, the path is due still.
+            if let Some(scope) = &mut self.scope {
+                scope.looked = Some(generation);
+            }
             if !is_path(&self.cached, &path) {
                 let types = self.inner.get_metadata_cache();
                 self.plans.turn(self.cached.as_ref(), &path, types);
@@ -131,7 +136,7 @@ impl TenantConnection {
     fn carrier(&mut self) -> Carrier {
         if self.carrying.carrier == Carrier::Unasked {
             let public = self.policy.public.clone();
-            let found = self.own(|inner| sql::carrier::carrier(inner, &public));
+            let found = self.own_now(|inner| sql::carrier::carrier(inner, &public));
             self.carrying.carrier = match found {
                 Ok(Some(oid)) => Carrier::Type(oid),
                 _ => Carrier::Missing,

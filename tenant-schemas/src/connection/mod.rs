@@ -237,7 +237,7 @@ impl TenantConnection {
         self.policy = policy;
         self.owner = Some(owner);
         self.customize()?;
-        self.own(|inner| inner.batch_execute(sql::session::CLOSED_PATH))?;
+        self.own_now(|inner| inner.batch_execute(sql::session::CLOSED_PATH))?;
         // Whoever comes next may choose it, whichever shell they are handed.
         self.park();
         Ok(())
@@ -247,7 +247,7 @@ impl TenantConnection {
     fn customize(&mut self) -> QueryResult<()> {
         let policy = Arc::clone(&self.policy);
         for customize in &policy.on_connect {
-            self.own(|inner| customize.call(inner))?;
+            self.own_now(|inner| customize.call(inner))?;
         }
         if !Watch::is_kept(self.inner.instrumentation(), &self.notes) {
             self.watch();

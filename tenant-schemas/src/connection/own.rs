@@ -10,7 +10,22 @@ use crate::statement::Effects;
 
 impl TenantConnection {
     /// Runs statements of our own: they name their schemas, and move no path behind our back.
+    ///
+    /// If the path was left to the first statement of the checkout, it is sent before: ours may fire
+    /// triggers of the project's, and what a checkout gives back, such as locks, would be theirs.
     pub(crate) fn own<R>(&mut self, f: impl FnOnce(&mut PgConnection) -> R) -> R {
+        if self.carrying.due {
+            self.observe();
+            if let Err(error) = self.settle() {
+                log::debug!("a statement of our own runs on a path without a schema: {error}");
+                let _ = self.close_path();
+            }
+        }
+        self.own_now(f)
+    }
+
+    /// The same, on whatever path the session has.
+    pub(super) fn own_now<R>(&mut self, f: impl FnOnce(&mut PgConnection) -> R) -> R {
         self.unpark();
         let mut own = Own {
             outer: self.notes.set_own(true),
@@ -36,12 +51,14 @@ impl TenantConnection {
         let Some((path, changes)) = self.path_in_transaction() else {
             self.ensure().map_err(alone)?;
             self.notes.note(foreign, false);
-            return self.own(|inner| inner.batch_execute(sql)).map_err(alone);
+            return self
+                .own_now(|inner| inner.batch_execute(sql))
+                .map_err(alone);
         };
         let before = self.path_message(&path, true, changes) + "; ";
         self.beliefs.unknown();
         self.notes.note(foreign, false);
-        self.own(|inner| inner.batch_execute(&format!("{before}{sql}")))
+        self.own_now(|inner| inner.batch_execute(&format!("{before}{sql}")))
             .map_err(|error| (error, before.chars().count()))?;
         self.path_sent(&path, changes);
         Ok(())

@@ -167,7 +167,8 @@ pub(crate) struct Policy {
     pub(crate) max_tenants: usize,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) on_connect: Vec<OnConnect>,
-    /// Counts migration runs; a plan that is older may be stuck on `public`.
+    /// Counts changes to schemas: a plan that is older may be stuck on `public`, a scope whose schema was
+    /// looked for before may have lost it.
     pub(crate) generation: AtomicU64,
     /// Names of schemas that this process took away from a tenant, or gave to one, and when.
     pub(crate) moved: Mutex<HashMap<SchemaName, Instant>>,
@@ -235,6 +236,8 @@ pub(crate) struct Scope {
     pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
     /// When it was made: a tenant that has the schema's name since is another.
     pub(crate) since: Instant,
+    /// The generation in which its schema was looked for; `None` if it never was.
+    pub(super) looked: Option<u64>,
 }
 
 impl Scope {
@@ -243,6 +246,7 @@ impl Scope {
             path: Arc::new(path),
             tenant: None,
             since: Instant::now(),
+            looked: None,
         }
     }
 

@@ -37,25 +37,33 @@ pub(super) struct PathChanges {
 }
 
 impl TenantConnection {
-    /// Sends the path of a scope whose schema has yet to be looked for.
-    pub(super) fn arrive(&mut self, scope: &Scope, arrival: Arrival) -> Result<()> {
+    /// Looks for the schema of a scope, and sends its path.
+    pub(super) fn arrive(&mut self, scope: &mut Scope, arrival: Arrival) -> Result<()> {
+        // What changes while it is looked for has it looked for again.
+        let generation = self.policy.generation();
         self.refuse_moved(scope)?;
         if self.beliefs.depth() == 0 {
-            return self.send_path(scope, Some(arrival));
+            self.send_path(scope, Some(arrival))?;
+        } else {
+            // The check that travels with the path would fail the user's transaction.
+            let schema = scope.schema().clone();
+            match self.own_now(|inner| sql::schemas::schema_exists(inner, &schema)) {
+                Ok(true) => self.send_path(scope, None)?,
+                Ok(false) => return Err(Error::NoSuchSchema { schema }),
+                Err(error) => return Err(Error::database("looking for the schema", error)),
+            }
         }
-        // The check that travels with the path would fail the user's transaction.
-        let schema = scope.schema().clone();
-        match self.own(|inner| sql::schemas::schema_exists(inner, &schema)) {
-            Ok(true) => self.send_path(scope, None),
-            Ok(false) => Err(Error::NoSuchSchema { schema }),
-            Err(error) => Err(Error::database("looking for the schema", error)),
-        }
+        scope.looked = Some(generation);
+        Ok(())
     }
 
     /// Sends what a checkout left to its first statement.
-    pub(super) fn settle(&mut self, scope: &Scope) -> Result<()> {
-        self.arrive(scope, Arrival::Checkout)?;
-        self.carrying.due = false;
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if let Some(mut scope) = self.scope.clone().filter(|_| self.carrying.due) {
+            self.arrive(&mut scope, Arrival::Checkout)?;
+            self.scope = Some(scope);
+            self.carrying.due = false;
+        }
         Ok(())
     }
 
@@ -103,10 +111,10 @@ impl TenantConnection {
         self.beliefs.unknown();
         let sent = if arrives {
             self.outside_transactions(scope, |conn| {
-                conn.own(|inner| inner.batch_execute(&message))
+                conn.own_now(|inner| inner.batch_execute(&message))
             })?
         } else {
-            self.own(|inner| inner.batch_execute(&message))
+            self.own_now(|inner| inner.batch_execute(&message))
         };
         sent.map_err(|error| self.path_refused(scope, error))?;
         self.path_sent(&scope.path, changes);
@@ -134,7 +142,7 @@ impl TenantConnection {
         };
         self.beliefs.unknown();
         let sent = self.outside_transactions(scope, |conn| {
-            conn.own(|inner| inner.execute_returning_count(&Prepared(&stay)))
+            conn.own_now(|inner| inner.execute_returning_count(&Prepared(&stay)))
         })?;
         if sent.is_ok() {
             self.path_sent(path, changes);
@@ -150,7 +158,7 @@ impl TenantConnection {
     fn reset_session(&mut self, scope: &Scope) -> Result<()> {
         self.beliefs.forget();
         self.outside_transactions(scope, |conn| {
-            conn.own(|inner| inner.batch_execute(sql::session::RESET_SESSION))
+            conn.own_now(|inner| inner.batch_execute(sql::session::RESET_SESSION))
         })?
         .map_err(|error| self.path_refused(scope, error))?;
         if let Err(error) = self.customize() {
@@ -246,9 +254,11 @@ impl TenantConnection {
     /// can what a failure of the statement would not undo.
     pub(super) fn path_in_transaction(&mut self) -> Option<(Arc<SearchPath>, PathChanges)> {
         self.observe();
-        let path = Arc::clone(&self.scope.as_ref()?.path);
+        let scope = self.scope.as_ref()?;
+        let path = Arc::clone(&scope.path);
         let fits = self.beliefs.depth() > 0
-            && !self.is_known(&path)
+            && !self.has_path(&path)
+            && self.was_looked_for(scope)
             && self.generation == self.policy.generation();
         let changes = fits.then(|| self.path_changes(&path))?;
         (!changes.clears).then_some((path, changes))
@@ -283,7 +293,7 @@ impl TenantConnection {
         let schema = scope.schema().clone();
         if self.beliefs.depth() == 0 {
             let exists = self.is_dead() || {
-                let exists = self.own(|inner| sql::schemas::schema_exists(inner, &schema));
+                let exists = self.own_now(|inner| sql::schemas::schema_exists(inner, &schema));
                 !matches!(exists, Ok(false))
             };
             if !exists {
@@ -298,7 +308,7 @@ impl TenantConnection {
     pub(super) fn is_gone(&mut self) -> bool {
         self.broken = true;
         matches!(
-            self.own(|inner| inner.batch_execute(sql::session::NOTHING)),
+            self.own_now(|inner| inner.batch_execute(sql::session::NOTHING)),
             Err(DieselError::DatabaseError(
                 DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection,
                 _
@@ -311,6 +321,6 @@ impl TenantConnection {
         self.beliefs.forget();
         // What is left on it is not the last tenant's.
         self.resident = None;
-        self.own(|inner| inner.batch_execute(sql::session::CLOSED_PATH))
+        self.own_now(|inner| inner.batch_execute(sql::session::CLOSED_PATH))
     }
 }

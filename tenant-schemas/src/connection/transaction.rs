@@ -55,31 +55,29 @@ impl TransactionManager<TenantConnection> for TenantTransactionManager {
 impl TenantConnection {
     fn begin(&mut self, begin: &str) -> QueryResult<()> {
         self.observe();
+        self.settle()?;
+        if self.beliefs.depth() == 0 {
+            self.look_again()?;
+        }
         let Some(scope) = self.scope.clone() else {
             return Err(Error::NoScope.into());
         };
-        if self.carrying.due {
-            self.settle(&scope)?;
-        }
-        if self.beliefs.depth() == 0 {
-            self.look_again(&scope)?;
-        }
         if self.beliefs.depth() > 0 {
-            self.own(AnsiTransactionManager::begin_transaction)?;
+            self.own_now(AnsiTransactionManager::begin_transaction)?;
             self.beliefs.begun();
-        } else if self.is_known(&scope.path) {
-            self.own(|inner| AnsiTransactionManager::begin_transaction_sql(inner, begin))?;
+        } else if self.has_path(&scope.path) {
+            self.own_now(|inner| AnsiTransactionManager::begin_transaction_sql(inner, begin))?;
             self.beliefs.begun();
         } else {
             let changes = self.path_changes(&scope.path);
             let path = self.path_message(&scope.path, true, changes);
             let message = format!("{begin}; {path}");
-            let outcome =
-                self.own(|inner| AnsiTransactionManager::begin_transaction_sql(inner, &message));
+            let outcome = self
+                .own_now(|inner| AnsiTransactionManager::begin_transaction_sql(inner, &message));
             if let Err(error) = outcome {
                 // The server may have got as far as `BEGIN`, which Diesel does not know of.
                 self.condemn();
-                let _ = self.own(|inner| inner.batch_execute("ROLLBACK"));
+                let _ = self.own_now(|inner| inner.batch_execute("ROLLBACK"));
                 return Err(error);
             }
             self.beliefs.begun();
@@ -129,11 +127,11 @@ impl TenantConnection {
         // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and
         // no error. Diesel does not know of every failure: not of one in a `COPY`.
         if self.beliefs.depth() == 1 && !self.after_commit.is_empty() {
-            let _ = self.own(|inner| inner.batch_execute(sql::session::NOTHING));
+            let _ = self.own_now(|inner| inner.batch_execute(sql::session::NOTHING));
         }
         let failed = self.transaction_has_failed();
         let depth = self.beliefs.depth();
-        self.own(AnsiTransactionManager::commit_transaction)
+        self.own_now(AnsiTransactionManager::commit_transaction)
             .inspect_err(|_| {
                 self.resync();
                 self.forget_work_from(depth);
@@ -156,7 +154,7 @@ impl TenantConnection {
     pub(super) fn rollback(&mut self) -> QueryResult<()> {
         self.observe();
         self.forget_work_from(self.beliefs.depth());
-        self.own(AnsiTransactionManager::rollback_transaction)
+        self.own_now(AnsiTransactionManager::rollback_transaction)
             .inspect_err(|_| self.resync())?;
         self.beliefs.rolled_back();
         Ok(())

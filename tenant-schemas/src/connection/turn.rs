@@ -54,16 +54,18 @@ impl TenantConnection {
         let failed = self.notes.take_failed();
         let stays = !failed
             && self.policy.set_calls == SetCalls::WhenChanged
-            && self.is_known(&scope.path)
+            && self.has_path(&scope.path)
             && is_path(&self.resident, &scope.path);
         self.carrying.due = later && !failed && depth == 0;
         if stays || self.carrying.due {
             self.refuse_moved(&scope)?;
+            // Whoever is resident was looked for, and no schema was changed since.
+            scope.looked = stays.then_some(self.generation);
             if let Some(path) = self.cached.as_ref().filter(|path| **path == scope.path) {
                 scope.path = Arc::clone(path);
             }
         } else {
-            self.arrive(&scope, Arrival::Checkout)?;
+            self.arrive(&mut scope, Arrival::Checkout)?;
         }
         self.served.visit(scope.schema());
         self.scope = Some(scope);
@@ -73,36 +75,50 @@ impl TenantConnection {
     /// Runs `f` in `scope`, which may have a path that no public method would give it.
     pub(crate) fn lend<R, E>(
         &mut self,
-        scope: Scope,
+        mut scope: Scope,
         f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
     ) -> std::result::Result<R, E>
     where
         E: From<Error>,
     {
-        let outer = self.scope.clone();
-        if outer.as_ref().is_none_or(|outer| outer.path != scope.path) {
-            self.observe();
-            if let Some(outer) = outer.as_ref().filter(|_| self.carrying.due) {
-                self.settle(outer)?;
-            }
-            self.resident = None;
-            self.arrive(&scope, Arrival::Lent)?;
-            self.served.visit(scope.schema());
+        match self.scope.as_ref().filter(|outer| outer.path == scope.path) {
+            // Whether the name means the same is up to each of them.
+            Some(outer) => scope.looked = outer.looked,
+            None => self.turn_aside(&mut scope)?,
         }
-        self.scope = Some(scope);
+        let outer = self.scope.replace(scope);
         let lent = Lent { conn: self, outer };
         f(&mut *lent.conn)
+    }
+
+    /// Turns to the scope for which the connection is lent, out of another one or none.
+    fn turn_aside(&mut self, scope: &mut Scope) -> Result<()> {
+        self.observe();
+        self.settle()?;
+        let arrival = if self.scope.is_some() {
+            self.resident = None;
+            Arrival::Lent
+        } else if self.beliefs.depth() == 0 || self.in_test_transaction() {
+            // Whatever there is was left by the tenant before.
+            Arrival::Checkout
+        } else {
+            return Err(Error::NoScope);
+        };
+        self.arrive(scope, arrival)?;
+        self.served.visit(scope.schema());
+        Ok(())
     }
 
     /// Runs `f` in a scope whose schema the open transaction has made: it is not looked for,
     /// and the path goes with the first statement.
     pub(crate) fn lend_new<R, E>(
         &mut self,
-        scope: Scope,
+        mut scope: Scope,
         f: impl FnOnce(&mut Self) -> std::result::Result<R, E>,
     ) -> std::result::Result<R, E> {
         self.observe();
         self.resident = None;
+        scope.looked = Some(self.policy.generation());
         self.served.visit(scope.schema());
         let outer = self.scope.replace(scope);
         let lent = Lent { conn: self, outer };
@@ -118,38 +134,35 @@ impl TenantConnection {
         let Some(scope) = &self.scope else {
             return Err(Error::NoScope.into());
         };
-        if self.is_known(&scope.path) {
+        if self.has_path(&scope.path) && self.was_looked_for(scope) {
             return Ok(());
         }
-        let scope = scope.clone();
         if self.carrying.due {
-            return Ok(self.settle(&scope)?);
+            return Ok(self.settle()?);
         }
-        self.look_again(&scope)?;
-        if !self.is_known(&scope.path) {
+        self.look_again()?;
+        let unsent = |scope: &&Scope| !self.has_path(&scope.path);
+        if let Some(scope) = self.scope.as_ref().filter(unsent).cloned() {
             self.send_path(&scope, None)?;
         }
         Ok(())
     }
 
-    /// Sends the path if it was left to a first statement: our own is about to be one, and may
-    /// fire triggers of the project's.
-    #[cfg(feature = "apalis")]
-    pub(crate) fn settle_now(&mut self) -> Result<()> {
-        self.observe();
-        match self.scope.clone().filter(|_| self.carrying.due) {
-            Some(scope) => self.settle(&scope),
-            None => Ok(()),
+    /// Looks for the schema of the scope again if schemas were changed meanwhile:
+    /// one that was dropped or renamed would be skipped in silence.
+    pub(super) fn look_again(&mut self) -> Result<()> {
+        let unsure = |scope: &&Scope| !self.was_looked_for(scope);
+        if let Some(mut scope) = self.scope.as_ref().filter(unsure).cloned() {
+            self.arrive(&mut scope, Arrival::Lent)?;
+            self.scope = Some(scope);
         }
+        Ok(())
     }
 
-    /// Looks for the schema of `scope` again if schemas were changed meanwhile:
-    /// one that was dropped or renamed would be skipped in silence.
-    pub(super) fn look_again(&mut self, scope: &Scope) -> Result<()> {
-        if self.generation == self.policy.generation() {
-            return Ok(());
-        }
-        self.arrive(scope, Arrival::Lent)
+    /// Whether no schema was changed since that of `scope` was looked for. That another scope's was,
+    /// in between, says nothing of it.
+    pub(super) fn was_looked_for(&self, scope: &Scope) -> bool {
+        scope.looked == Some(self.policy.generation())
     }
 
     /// Takes notice of everything that happened since the last time.
@@ -185,8 +198,8 @@ impl TenantConnection {
         self.inner.set_instrumentation(watch);
     }
 
-    /// Whether nothing has to be sent before a statement in the scope of `path`.
-    pub(super) fn is_known(&self, path: &Arc<SearchPath>) -> bool {
+    /// Whether the session is known to have `path`, and plans that fit it.
+    pub(super) fn has_path(&self, path: &Arc<SearchPath>) -> bool {
         self.policy.set_calls != SetCalls::EveryStatement
             && !self.carrying.due
             && !self.notes.raw_transaction()

@@ -433,9 +433,10 @@ pub(crate) fn emit(
             // There is no schema yet.
             Scope::new(registry.policy.path(registry.public()))
         } else {
-            Scope {
-                tenant: happened.tenant.clone(),
-                ..Scope::new(registry.policy.path(&happened.schema))
+            let scope = Scope::new(registry.policy.path(&happened.schema));
+            match &happened.tenant {
+                Some(tenant) => scope.with_tenant(Arc::clone(tenant)),
+                None => scope,
             }
         };
         conn.lend(scope, |conn| {

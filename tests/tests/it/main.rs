@@ -74,6 +74,7 @@ mod jobs_provision;
 mod jobs_schedule;
 mod keys;
 mod lifecycle;
+mod meanwhile;
 mod migrate_failures;
 mod migrate_kinds;
 mod migrate_targets;

@@ -28,7 +28,7 @@ fn pool_size_and_checkout_timeout_bound_the_pool() {
     let db = Db::with(|builder| {
         basic(builder)
             .pool_size(2)
-            .checkout_timeout(Duration::from_millis(50))
+            .checkout_timeout(Duration::from_millis(500))
     });
     let _one = db.tenancy.public().expect("the first");
     let _two = db.tenancy.public().expect("the second");
@@ -40,7 +40,7 @@ fn pool_size_and_checkout_timeout_bound_the_pool() {
     );
     assert_eq!(db.tenancy.pool().max_size(), 2);
     let timeout = db.tenancy.pool().connection_timeout();
-    assert_eq!(timeout, Duration::from_millis(50));
+    assert_eq!(timeout, Duration::from_millis(500));
     let larger = db.again(|builder| basic(builder).pool_size(3));
     let _all = [(); 3].map(|()| larger.public().expect("three are there"));
 }

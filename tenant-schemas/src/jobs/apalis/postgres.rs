@@ -126,7 +126,6 @@ impl PostgresQueue {
             priority: self.priority,
             idempotency_key: key.as_deref(),
         };
-        conn.settle_now()?;
         conn.own(|inner| sql::apalis::push_task(inner, &task))
             .map_err(|error| {
                 Error::database(
