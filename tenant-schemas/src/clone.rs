@@ -212,17 +212,7 @@ impl<T: TenantModel> Make<'_, T> {
             .map_err(|error| {
                 Error::database(format!("reading the ledger of schema {schema}"), error)
             })?;
-        let pending: Vec<MigrationId> = registry
-            .apps_of(kind)
-            .flat_map(|app| &app.scripts)
-            .map(|script| &script.id)
-            .filter(|id| {
-                !applied
-                    .iter()
-                    .any(|own| own.app == id.app && own.version == id.version)
-            })
-            .cloned()
-            .collect();
+        let pending = registry.pending(kind, &applied);
         if pending.is_empty() || self.migrate {
             return Ok(pending);
         }

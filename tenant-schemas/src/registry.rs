@@ -16,7 +16,7 @@ use crate::event::Listeners;
 use crate::ledger::{self, Applied};
 use crate::model::DomainTable;
 use crate::name::{SchemaName, SchemaNamePolicy};
-use crate::script::Script;
+use crate::script::{MigrationId, Script};
 use crate::sql;
 use crate::table::{DeclaredTable, TableName};
 
@@ -76,6 +76,15 @@ impl Registry {
         self.apps_of(kind)
             .flat_map(|loaded| &loaded.scripts)
             .map(Applied::of)
+            .collect()
+    }
+
+    /// The migrations that a schema of this kind lacks if it has these.
+    pub(crate) fn pending(&self, kind: &Kind, applied: &[Applied]) -> Vec<MigrationId> {
+        let scripts = self.apps_of(kind).flat_map(|loaded| &loaded.scripts);
+        scripts
+            .filter(|script| !script.id.is_in(applied))
+            .map(|script| script.id.clone())
             .collect()
     }
 

@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::app::{App, Source};
 use crate::error::{Error, Result, chain};
 use crate::event::panic_message;
+use crate::ledger::Applied;
 use crate::statement::{self, Control};
 
 type Migrations = Arc<dyn MigrationSource<Pg> + Send + Sync>;
@@ -47,6 +48,14 @@ pub struct MigrationId {
     pub version: String,
     /// The full name, as the directory is called.
     pub name: String,
+}
+
+impl MigrationId {
+    /// Whether a ledger has the migration, with whatever text.
+    pub(crate) fn is_in(&self, applied: &[Applied]) -> bool {
+        let is_this = |own: &Applied| own.app == self.app && own.version == self.version;
+        applied.iter().any(is_this)
+    }
 }
 
 impl fmt::Display for MigrationId {

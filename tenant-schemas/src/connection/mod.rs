@@ -44,7 +44,7 @@ use self::plans::Plans;
 use self::rack::Session;
 use self::served::Served;
 use self::watch::{Notes, Watch};
-use self::written::Known;
+use self::written::Texts;
 
 pub(crate) use self::rack::Rack;
 pub use self::scope::SetCalls;
@@ -173,7 +173,7 @@ pub struct TenantConnection {
     /// The path in use of those whose plans and types the caches hold.
     cached: Belief,
     plans: Plans,
-    known: Known,
+    texts: Texts,
     /// The path of the checkout whose temporary tables, cursors and settings
     /// the session may hold; `None` if it may hold those of several.
     resident: Belief,
@@ -212,7 +212,7 @@ impl TenantConnection {
             notes,
             cached: None,
             plans: Plans::default(),
-            known: Known::default(),
+            texts: Texts::default(),
             resident: None,
             generation: 0,
             cache_size: CacheSize::Unbounded,

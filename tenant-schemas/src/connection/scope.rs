@@ -179,8 +179,18 @@ pub(crate) struct Policy {
 impl Policy {
     /// The path of a scope in `schema`.
     pub(crate) fn path(&self, schema: &SchemaName) -> SearchPath {
+        self.path_of(schema, self.include_shared)
+    }
+
+    /// The path on which migrations of `schema` run: alone with the extra ones, unless their app
+    /// asks to see the shared one.
+    pub(crate) fn migration_path(&self, schema: &SchemaName, sees_shared: bool) -> SearchPath {
+        self.path_of(schema, sees_shared)
+    }
+
+    fn path_of(&self, schema: &SchemaName, shared: bool) -> SearchPath {
         let path = SearchPath::new(schema.clone());
-        let path = if self.include_shared {
+        let path = if shared {
             path.shared(self.public.clone())
         } else {
             path

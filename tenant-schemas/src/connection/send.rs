@@ -268,13 +268,9 @@ impl TenantConnection {
         self.beliefs.sent(path);
         self.generation = changes.generation;
         if changes.clears {
-            // The only public way to empty Diesel's half of the cache.
-            self.inner
-                .set_prepared_statement_cache_size(CacheSize::Disabled);
-            self.inner
-                .set_prepared_statement_cache_size(self.cache_size);
+            self.forget_prepared();
             self.plans.clear();
-            self.known.clear();
+            self.texts.clear();
             self.alone = None;
             self.cached = None;
             // A migration may have made it.
@@ -285,6 +281,14 @@ impl TenantConnection {
             self.plans.turn(self.cached.as_ref(), path, types);
             self.cached = Some(Arc::clone(path));
         }
+    }
+
+    /// Empties Diesel's half of the cache of statements. There is no other public way.
+    pub(super) fn forget_prepared(&mut self) {
+        self.inner
+            .set_prepared_statement_cache_size(CacheSize::Disabled);
+        self.inner
+            .set_prepared_statement_cache_size(self.cache_size);
     }
 
     /// Finds out why a path was refused. Nothing is known of the connection then.

@@ -176,6 +176,8 @@ impl TenantConnection {
             self.plans.mix();
         }
         if self.notes.take_unprepared() {
+            // Ours among them, which may be asked for next.
+            self.forget_prepared();
             self.alone = None;
             self.cached = None;
             self.plans.mix();

@@ -1,4 +1,4 @@
-//! [`Written`]: a statement with its text, as it is sent; and [`Known`], what such texts do.
+//! [`Written`]: a statement with its text, as it is sent; and [`Texts`], what such texts do.
 //!
 //! Diesel finds what it has prepared by the text, since each path has statements of its own, and the
 //! watch has to know what it does to the session. So it is written once, and read when it is new.
@@ -87,9 +87,9 @@ impl<T: Query> Query for Written<T> {
 /// Whether texts do nothing to the session, of those of which Diesel keeps what it prepares: they are
 /// few.
 #[derive(Debug, Default)]
-pub(super) struct Known(HashMap<Box<str>, bool>);
+pub(super) struct Texts(HashMap<Box<str>, bool>);
 
-impl Known {
+impl Texts {
     fn harmless(&mut self, text: &str) -> bool {
         if let Some(harmless) = self.0.get(text) {
             return *harmless;
@@ -122,7 +122,7 @@ impl TenantConnection {
         let own = &written.text[..written.mark];
         // Where Diesel keeps nothing, texts may be without number.
         let kept = written.kept && !matches!(self.cache_size, CacheSize::Disabled);
-        let harmless = kept && self.known.harmless(own);
+        let harmless = kept && self.texts.harmless(own);
         self.notes.set_harmless(harmless);
         Ok(written)
     }
@@ -135,7 +135,7 @@ mod tests {
     use diesel::debug_query;
     use diesel::prelude::*;
 
-    use super::{Known, Pg, QueryFragment as _, Turn, Written};
+    use super::{Pg, QueryFragment as _, Texts, Turn, Written};
     use crate::path::SearchPath;
 
     diesel::table! {
@@ -169,12 +169,12 @@ mod tests {
 
     #[test]
     fn a_text_is_known_by_itself() {
-        let mut known = Known::default();
+        let mut texts = Texts::default();
         for _ in 0..2 {
-            assert!(known.harmless("SELECT 1"));
-            assert!(!known.harmless("SELECT set_config($1, $2, $3)"));
-            assert!(!known.harmless("BEGIN"));
+            assert!(texts.harmless("SELECT 1"));
+            assert!(!texts.harmless("SELECT set_config($1, $2, $3)"));
+            assert!(!texts.harmless("BEGIN"));
         }
-        assert_eq!(known.0.len(), 3);
+        assert_eq!(texts.0.len(), 3);
     }
 }

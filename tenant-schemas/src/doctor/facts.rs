@@ -250,11 +250,7 @@ impl Facts {
             .apps_of(kind)
             .flat_map(|app| &app.scripts)
             .map(|script| &script.id)
-            .filter(|id| {
-                !applied
-                    .iter()
-                    .any(|own| own.app == id.app && own.version == id.version)
-            })
+            .filter(|id| !id.is_in(applied))
             .collect()
     }
 }

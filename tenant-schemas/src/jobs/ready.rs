@@ -43,17 +43,7 @@ pub(super) fn readiness(
                     applied
                 }
             };
-            let pending: Vec<MigrationId> = registry
-                .apps_of(kind)
-                .flat_map(|app| &app.scripts)
-                .map(|script| &script.id)
-                .filter(|id| {
-                    !applied
-                        .iter()
-                        .any(|own| own.app == id.app && own.version == id.version)
-                })
-                .cloned()
-                .collect();
+            let pending = registry.pending(kind, &applied);
             Ok(if pending.is_empty() {
                 Readiness::Ready
             } else {

@@ -2,7 +2,6 @@
 
 use crate::ledger::{self, Applied};
 use crate::name::SchemaName;
-use crate::path::SearchPath;
 use crate::registry::Registry;
 use crate::script::{Body, MigrationId, Script};
 use crate::sql;
@@ -102,14 +101,7 @@ impl<'a> AtOnce<'a> {
 
     /// The message for one schema.
     pub(super) fn message(&self, registry: &Registry, schema: &SchemaName) -> Message<'a> {
-        let policy = &registry.policy;
-        let path = SearchPath::new(schema.clone());
-        let path = if self.sees_shared {
-            path.shared(policy.public.clone())
-        } else {
-            path
-        };
-        let path = path.extra(policy.extra.iter().cloned());
+        let path = registry.policy.migration_path(schema, self.sees_shared);
         let key = ledger::lock_key(schema);
         let lines: Vec<String> = self.new.iter().map(Applied::line).collect();
         let mut message =

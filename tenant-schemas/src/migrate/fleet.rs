@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::ledger::{self, Known};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
-use crate::path::SearchPath;
 use crate::provision::Lifecycle as _;
 use crate::registry::Kind;
 use crate::report::Outcome;
@@ -264,8 +263,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                 hurried.store(true, Ordering::Relaxed);
                 return Ok(done);
             }
-            let path =
-                SearchPath::new(job.schema.clone()).extra(registry.policy.extra.iter().cloned());
+            let path = registry.policy.migration_path(&job.schema, false);
             let mut conn = self.tenancy.checkout(&Scope::new(path))?;
             job.run(&mut conn, registry)
         };

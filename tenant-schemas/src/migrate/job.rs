@@ -12,6 +12,7 @@ use crate::ledger;
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
 use crate::script::MigrationId;
+use crate::sql;
 
 use super::plan::{Selection, plan, refuse_irreversible};
 use super::run::{Run, note_changed};
@@ -172,6 +173,30 @@ pub(crate) fn locked<R>(
 ) -> Result<R> {
     conn.own(|inner| ledger::lock(inner, schema))
         .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
+    unlocked_after(conn, schema, f)
+}
+
+/// As [`locked`], but that it does not wait: `None` if another session has the lock.
+pub(crate) fn try_locked<R>(
+    conn: &mut TenantConnection,
+    schema: &SchemaName,
+    f: impl FnOnce(&mut TenantConnection) -> Result<R>,
+) -> Result<Option<R>> {
+    let free = conn
+        .own(|inner| sql::locks::try_lock(inner, ledger::lock_key(schema)))
+        .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
+    if !free {
+        return Ok(None);
+    }
+    unlocked_after(conn, schema, f).map(Some)
+}
+
+/// Runs `f` and gives the lock of a schema back that the connection has.
+fn unlocked_after<R>(
+    conn: &mut TenantConnection,
+    schema: &SchemaName,
+    f: impl FnOnce(&mut TenantConnection) -> Result<R>,
+) -> Result<R> {
     let result = {
         let mut held = Held {
             conn,

@@ -125,9 +125,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                 .flat_map(|app| &app.scripts)
                 .map(|script| ListedMigration {
                     id: script.id.clone(),
-                    applied: applied
-                        .iter()
-                        .any(|own| own.app == script.id.app && own.version == script.id.version),
+                    applied: script.id.is_in(&applied),
                     changed: changed.contains(&script.id),
                 })
                 .collect();

@@ -26,7 +26,7 @@ use self::plan::{Selection, Target};
 
 pub use self::execute::{Executor, Parallel, Sequential};
 pub use self::job::Migrated;
-pub(crate) use self::job::{Failures, Job, locked};
+pub(crate) use self::job::{Failures, Job, locked, try_locked};
 pub use self::list::{ListedMigration, ListedSchema, Pending, PlannedMigration, PlannedSchema};
 pub(crate) use self::run::{emit, lock};
 

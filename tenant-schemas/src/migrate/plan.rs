@@ -83,11 +83,7 @@ fn plan_app<'a>(
     target: &Target,
     steps: &mut Vec<Step<'a>>,
 ) -> Result<()> {
-    let is_applied = |script: &Script| {
-        applied
-            .iter()
-            .any(|own| own.app == script.id.app && own.version == script.id.version)
-    };
+    let is_applied = |script: &Script| script.id.is_in(applied);
     let up = |script| Step {
         app,
         script,

@@ -12,7 +12,6 @@ use crate::error::{Error, Result, uses_new_enum_value};
 use crate::event::{Happened, ListenerFailure, UNBALANCED, What};
 use crate::ledger::{self, Applied};
 use crate::name::SchemaName;
-use crate::path::SearchPath;
 use crate::registry::{Kind, Registry};
 use crate::script::{self, Body, MigrationId, Script};
 use crate::{sql, statement};
@@ -384,16 +383,10 @@ impl<'a> Run<'a> {
             .map_err(|error| self.job.database("writing the state", error))
     }
 
-    /// Migrations see their schema alone, and the extra ones, unless their app asks for more.
     pub(super) fn migration_scope(&self, step: &Step<'_>) -> Scope {
+        let sees_shared = step.app.app.can_see_shared();
         let policy = &self.registry.policy;
-        let path = SearchPath::new(self.job.schema.clone());
-        let path = if step.app.app.can_see_shared() {
-            path.shared(policy.public.clone())
-        } else {
-            path
-        };
-        Scope::new(path.extra(policy.extra.iter().cloned()))
+        Scope::new(policy.migration_path(&self.job.schema, sees_shared))
     }
 
     fn emit(&self, conn: &mut TenantConnection, what: What) -> Result<()> {

@@ -212,14 +212,13 @@ pub trait Lifecycle: TenantModel {
         let registry = registry_of::<Self>(conn)?;
         refuse_other_scope(conn, &registry, self.schema_name())?;
         let outer = conn.in_transaction();
-        let work = conn
-            .transaction(|conn| {
-                let row = saved_row(self, conn)?.ok_or_else(|| not_saved(self))?;
-                let mut work = Work::default();
-                work.provision(&row, conn, &registry, false)?;
-                Ok::<_, Error>(work)
-            })
-            .map_err(|error| doing("provisioning", self.schema_name(), error))?;
+        let work = transaction(conn, &registry, |conn| {
+            let row = saved_row(self, conn)?.ok_or_else(|| not_saved(self))?;
+            let mut work = Work::default();
+            work.provision(&row, conn, &registry, false)?;
+            Ok(work)
+        })
+        .map_err(|error| doing("provisioning", self.schema_name(), error))?;
         work.finish(conn, &registry, outer)
     }
 
@@ -363,8 +362,7 @@ pub trait Lifecycle: TenantModel {
         if own_scope && conn.in_transaction() {
             return Err(Error::InsideTransaction { schema: to.clone() });
         }
-        let renamed = conn
-            .transaction(|conn| rename(self, conn, &registry, to))
+        let renamed = transaction(conn, &registry, |conn| rename(self, conn, &registry, to))
             .map_err(|error| doing("renaming", &from, error))?;
         *self = renamed;
         announce(conn, of_tenant(&from, self.domain_url()));

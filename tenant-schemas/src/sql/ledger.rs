@@ -83,27 +83,28 @@ pub(crate) fn try_lock_and_look(
         #[diesel(embed)]
         there: Bookkeeping,
     }
-    let locked = format!(", pg_catalog.pg_try_advisory_xact_lock({key}) AS locked");
+    let locked = format!("pg_catalog.pg_try_advisory_xact_lock({key}) AS locked, ");
     let row: Row = looking(conn, schema, public, &locked)?;
     Ok(row.locked.then_some(row.there))
 }
 
-/// Reads which tables of bookkeeping there are, and `more`.
+/// Reads `first` and then which tables of bookkeeping there are. Whether the schema is there is asked of the
+/// server's own cache, which hears of what was committed while the statement runs.
 fn looking<R>(
     conn: &mut PgConnection,
     schema: &SchemaName,
     public: &SchemaName,
-    more: &str,
+    first: &str,
 ) -> QueryResult<R>
 where
     R: QueryableByName<Pg> + 'static,
 {
     diesel::sql_query(format!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $4) AS schema, {ready} AS ready, \
-         pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
+        "SELECT {first}pg_catalog.to_regnamespace(pg_catalog.quote_ident($4)) IS NOT NULL AS schema, \
+         {ready} AS ready, pg_catalog.to_regclass($1) IS NOT NULL AS ledger, \
          pg_catalog.to_regclass($2) IS NOT NULL AS diesel, \
          EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass($3) \
-         AND attname = 'ledger_oid') AS state{more}",
+         AND attname = 'ledger_oid') AS state",
         ready = ready::ANY,
     ))
     .bind::<Text, _>(within(schema, LEDGER))

@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, Bool, Double, Text};
 
 use super::ledger::is_ledger;
 use super::{STATE, literal, within};
@@ -22,6 +22,12 @@ pub(crate) const MAKING: &str = "__tenant_schemas_making_";
 pub(super) const ANY: &str = "EXISTS (SELECT FROM pg_catalog.pg_namespace \
      WHERE nspname >= '__tenant_schemas_ready_' AND nspname < '__tenant_schemas_ready`')";
 
+/// Whether the schema `n` is the role's own, in an expression.
+const OWN: &str = "n.nspowner = pg_catalog.quote_ident(CURRENT_USER)::pg_catalog.regrole";
+
+/// Whether the role may drop the schema `n`, in an expression.
+const MAY_DROP: &str = "pg_catalog.pg_has_role(n.nspowner, 'USAGE')";
+
 #[derive(QueryableByName)]
 struct Name {
     #[diesel(sql_type = Text)]
@@ -37,6 +43,12 @@ pub(crate) struct ReadyRow {
     pub(crate) fingerprint: String,
     #[diesel(sql_type = Array<Text>)]
     pub(crate) applied: Vec<String>,
+    /// It is the role's own, so that its tenants can have it.
+    #[diesel(sql_type = Bool)]
+    pub(crate) own: bool,
+    /// How long it waits, in seconds.
+    #[diesel(sql_type = Double)]
+    pub(crate) age: f64,
 }
 
 /// The states of schemas that wait, in an expression; those whose schema is another by now are left out.
@@ -49,10 +61,12 @@ fn waiting(public: &SchemaName) -> String {
     )
 }
 
-/// All schemas that wait, the longest first.
+/// The schemas that wait and that the role may drop, the longest first.
 pub(crate) fn all(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<Vec<ReadyRow>> {
     diesel::sql_query(format!(
-        "SELECT s.schema_name, s.fingerprint, s.applied FROM {} ORDER BY s.updated_at",
+        "SELECT s.schema_name, s.fingerprint, s.applied, {OWN} AS own, \
+         EXTRACT(epoch FROM pg_catalog.clock_timestamp() - s.updated_at)::float8 AS age \
+         FROM {} AND {MAY_DROP} ORDER BY s.updated_at",
         waiting(public)
     ))
     .load(conn)
@@ -70,7 +84,7 @@ pub(crate) fn claim(
 ) -> QueryResult<Option<String>> {
     let found: Option<Name> = diesel::sql_query(format!(
         "SELECT s.schema_name AS name FROM {} AND s.fingerprint = $1 \
-         AND n.nspowner = CURRENT_USER::pg_catalog.regrole \
+         AND {OWN} \
          AND pg_catalog.current_setting('transaction_isolation') = 'read committed' \
          ORDER BY s.updated_at LIMIT 1 FOR UPDATE OF s SKIP LOCKED",
         waiting(public)
@@ -96,12 +110,12 @@ pub(crate) fn hold(
     Ok(!found.is_empty())
 }
 
-/// Schemas whose making was interrupted, or goes on.
+/// Schemas that the role may drop whose making was interrupted, or goes on.
 pub(crate) fn half_made(conn: &mut PgConnection) -> QueryResult<Vec<String>> {
-    let rows: Vec<Name> = diesel::sql_query(
-        "SELECT nspname::text AS name FROM pg_catalog.pg_namespace \
-         WHERE pg_catalog.starts_with(nspname::text, $1)",
-    )
+    let rows: Vec<Name> = diesel::sql_query(format!(
+        "SELECT n.nspname::text AS name FROM pg_catalog.pg_namespace AS n \
+         WHERE pg_catalog.starts_with(n.nspname::text, $1) AND {MAY_DROP}"
+    ))
     .bind::<Text, _>(MAKING)
     .load(conn)?;
     Ok(rows.into_iter().map(|row| row.name).collect())

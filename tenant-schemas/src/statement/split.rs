@@ -136,11 +136,19 @@ impl<'a> Statements<'a> {
         }
     }
 
+    /// Moves behind a word, or a number. A dollar may stand in an identifier, behind its first character.
     fn word(&mut self) -> &'a str {
         let rest = self.rest();
+        let is_number = rest.first().is_some_and(u8::is_ascii_digit);
+        let belongs = |byte: &u8| {
+            byte.is_ascii_alphanumeric()
+                || *byte == b'_'
+                || *byte >= 0x80
+                || *byte == b'$' && !is_number
+        };
         let length = rest
             .iter()
-            .position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_' || *byte >= 0x80))
+            .position(|byte| !belongs(byte))
             .unwrap_or(rest.len());
         let word = &self.sql[self.at..self.at + length];
         self.at += length;
@@ -219,5 +227,13 @@ mod tests {
         assert_eq!(parts.len(), 2, "{parts:?}");
         assert_eq!(parts[0].text, "-- one\nCREATE INDEX a ON t (x);");
         assert_eq!((parts[1].text, parts[1].start), ("SELECT ';' ;", 33));
+    }
+
+    #[test]
+    fn dollars_in_an_identifier_quote_nothing() {
+        let parts = split("INSERT INTO v$log$x VALUES (1); SET ROLE reporting");
+        assert_eq!(parts.len(), 2, "{parts:?}");
+        let parts = split("SELECT 1$log$;$log$; SELECT $a$;$a$, _$a$; SELECT 1");
+        assert_eq!(parts.len(), 3, "{parts:?}");
     }
 }

@@ -240,3 +240,19 @@ fn what_is_noted_of_a_schema_is_noted_on_its_own_path() {
         assert_eq!(audit("acme"), ["acme"], "{mode:?}");
     }
 }
+
+#[test]
+fn a_schema_is_looked_for_in_a_transaction_that_has_deallocated_everything() {
+    for mode in MODES {
+        let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
+        let [acme, globex] = db.tenants(["acme", "globex"]);
+        let mut conn = db.tenancy.tenant(&acme).expect("acme");
+        for before in ["SELECT 1", "DEALLOCATE ALL", "DISCARD PLANS"] {
+            let rooms = conn.transaction(|conn| {
+                conn.batch_execute(before)?;
+                conn.with_tenant(&globex, |conn| Ok::<_, Error>(rooms_of(conn)))
+            });
+            assert_eq!(rooms.expect("read"), [""; 0], "{mode:?}, {before}");
+        }
+    }
+}

@@ -1,6 +1,9 @@
 //! Migrations of every kind: outside a transaction, written in Rust, with values added to an enum.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use diesel::connection::{
     AnsiTransactionManager, BoxableConnection, SimpleConnection as _, TransactionManager as _,
@@ -504,6 +507,30 @@ fn a_panic_that_the_caller_catches_leaves_no_lock_in_the_pool() {
     let report = aboard(&db, code(false, |_| Ok(()))).migrate().run();
     let done = report.expect("a report").into_result().expect("migrated");
     assert_eq!(done[1].1.applied.len(), 2, "{done:?}");
+}
+
+#[test]
+fn a_panic_does_not_end_the_thread_that_keeps_schemas_ready() {
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    let db = with_rooms(&[]);
+    let once = code(true, |_| {
+        assert!(PANICKED.swap(true, Ordering::Relaxed), "the first time");
+        Ok(())
+    });
+    let tenancy = aboard(&db, once);
+    let ready = tenancy.ready_schemas(1);
+    let keep = ready.every(Duration::from_millis(10)).keep();
+    let waiting = "SELECT nspname::text AS value FROM pg_namespace \
+                   WHERE starts_with(nspname, '__tenant_schemas_ready_')";
+    for _ in 0..1000 {
+        if !db.strings(waiting).is_empty() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    drop(keep);
+    assert!(PANICKED.load(Ordering::Relaxed));
+    assert_eq!(db.strings(waiting).len(), 1);
 }
 
 /// A value is added, and used by the next migration.

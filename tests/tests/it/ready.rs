@@ -687,3 +687,90 @@ fn a_schema_that_someone_dropped_or_renamed_by_hand_is_nobody_s() {
     assert_eq!(db.tables("globex"), ["__tenant_migrations", "rooms"]);
     assert_eq!(waiting(&db), [ready]);
 }
+
+#[test]
+fn two_versions_that_keep_schemas_ready_leave_each_other_theirs() {
+    let db = Db::new();
+    let more = [("1_beds", "CREATE TABLE beds (id integer)")];
+    let newer = db.again(|builder| builder.app(customers()).app(hotels()).app(lodging(&more)));
+    let often = Duration::from_millis(10);
+    let old = db.tenancy.ready_schemas(1).every(often).keep();
+    become_ready(&db, 1);
+    let first = waiting(&db);
+    let new = newer.ready_schemas(1).every(often).keep();
+    become_ready(&db, 2);
+    thread::sleep(Duration::from_millis(200));
+    let both = waiting(&db);
+    assert!(both.contains(&first[0]) && both.len() == 2, "{both:?}");
+    drop(old);
+    // An hour later the older program is gone, as a rule.
+    let past = "UPDATE __tenant_schemas SET updated_at = updated_at - interval '1 hour'";
+    db.raw().batch_execute(past).expect("an hour");
+    become_ready(&db, 1);
+    drop(new);
+    assert!(!waiting(&db).contains(&first[0]));
+}
+
+#[test]
+fn a_thread_that_keeps_schemas_ready_waits_for_no_other_program() {
+    let slow = [("1_slow!", "SELECT pg_advisory_xact_lock_shared(4711)")];
+    let db = with(&slow);
+    let mut raw = db.raw();
+    raw.batch_execute("SELECT pg_advisory_lock(4711)")
+        .expect("locked");
+    let again = || {
+        db.again(|builder| {
+            let builder = builder.app(customers()).app(hotels()).app(lodging(&slow));
+            let builder = builder.pool_size(1);
+            builder.checkout_timeout(Duration::from_secs(2))
+        })
+    };
+    let (one, other) = (again(), again());
+    thread::scope(|scope| {
+        let fill = scope.spawn(|| one.ready_schemas(1).fill());
+        let waits = "SELECT 'yes' AS value FROM pg_locks WHERE objid = 4711 AND NOT granted";
+        while db.strings(waits).is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let ready = other.ready_schemas(1).every(Duration::from_millis(10));
+        let keep = ready.keep();
+        thread::sleep(Duration::from_millis(200));
+        // The only connection is there for others.
+        let free = other.public().map(drop);
+        raw.batch_execute("SELECT pg_advisory_unlock(4711)")
+            .expect("unlocked");
+        free.expect("a connection");
+        drop(keep);
+        let filled = fill.join().expect("no panic").expect("filled");
+        assert_eq!(filled.made, 1);
+    });
+}
+
+#[test]
+fn a_role_takes_what_it_has_made_whatever_it_is_called() {
+    let db = Db::new();
+    let role = format!("{}.Keeper", db.database.name());
+    let grant = format!(
+        r#"CREATE ROLE "{role}"; GRANT CREATE ON DATABASE "{name}" TO "{role}";
+           GRANT ALL ON SCHEMA public TO "{role}"; GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}";
+           GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO "{role}""#,
+        name = db.database.name(),
+    );
+    db.raw().batch_execute(&grant).expect("a role");
+    // Somebody else's, which it can neither take nor drop.
+    assert_eq!(fill(&db, 1), 1);
+    let others = waiting(&db);
+    let become_it = format!(r#"SET ROLE "{role}""#);
+    let tenancy = db.again(|builder| {
+        let builder = builder.app(customers()).app(hotels());
+        builder.on_connect(move |conn| conn.batch_execute(&become_it))
+    });
+    let filled = tenancy.ready_schemas(1).fill().expect("filled");
+    assert_eq!((filled.ready, filled.made), (1, 1));
+    let saved = client("acme").save(&mut tenancy.public().expect("public"));
+    assert!(saved.expect("saved").made_ahead);
+    assert_eq!(waiting(&db), others);
+    drop(tenancy);
+    let gone = format!(r#"DROP OWNED BY "{role}" CASCADE; DROP ROLE "{role}""#);
+    db.raw().batch_execute(&gone).expect("gone");
+}

@@ -10,6 +10,7 @@ use crate::changes::Watcher;
 use crate::error::{Error, chain};
 use crate::model::TenantModel;
 use crate::registry::Kind;
+use crate::tenancy::outcome;
 
 /// Keeps schemas ready on a thread of its own, until it is dropped. See [`ReadySchemas::keep`].
 #[derive(Debug)]
@@ -44,7 +45,8 @@ impl KeepReady {
         let ours = Arc::clone(&bell);
         let thread = thread::spawn(move || {
             loop {
-                let filled = ready.fill_until(&ours.stop);
+                let public = ready.tenancy.registry().public().clone();
+                let filled = outcome(public, || ready.fill_if_free(&ours.stop)).result;
                 // What failed once would, as a rule, fail at each sign-up.
                 let heed = filled.is_ok();
                 match filled {

@@ -45,8 +45,10 @@ pub(super) fn make(
                 name_it(conn, registry, &making, &ready, &number)
             })
         });
-        if named.is_err() {
-            drop_schema(conn, registry, &making)?;
+        if named.is_err()
+            && let Err(error) = drop_schema(conn, registry, &making)
+        {
+            log::warn!("schema {making} is left for the next that fills: {error}");
         }
         named
     })

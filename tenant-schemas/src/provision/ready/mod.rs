@@ -14,11 +14,12 @@ use self::make::{drop_ready, drop_schema, make};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::ledger::Applied;
-use crate::migrate::locked;
+use crate::migrate::{locked, try_locked};
 use crate::model::TenantModel;
 use crate::name::{SchemaName, SchemaNamePolicy};
 use crate::registry::{Kind, Registry};
 use crate::sql;
+use crate::sql::ready::ReadyRow;
 use crate::tenancy::Tenancy;
 
 pub use self::keep::KeepReady;
@@ -26,6 +27,9 @@ pub(super) use self::take::take;
 
 /// How often it is looked whether schemas are missing, unless it is said.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// How old schemas of an older version are before [`keep`](ReadySchemas::keep) drops them.
+const SPARED: Duration = Duration::from_secs(600);
 
 /// Schemas that are made ahead of their tenants, so that saving one takes a rename.
 ///
@@ -70,8 +74,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// # Several programs, several versions
 ///
 /// A schema is taken by whoever has the same migrations. One that has fewer than this program is
-/// dropped by [`fill`](Self::fill), so that behind a deployment new ones take the place of the old;
-/// one that has others, of a newer version perhaps, is left alone. Only schemas of the
+/// dropped by [`fill`](Self::fill), so that behind a deployment new ones take the place of the old,
+/// and some minutes later by [`keep`](Self::keep); one that has others, of a newer version perhaps, is
+/// left alone. Only schemas of the
 /// role that saves are taken, and only in a transaction that is read committed.
 ///
 /// The schemas are called `__tenant_schemas_ready_..`. They are no tenants: no run migrates them,
@@ -137,7 +142,16 @@ impl<T: TenantModel> ReadySchemas<T> {
     ///
     /// [`Error::NamesItself`], [`Error::Migration`], [`Error::Pool`]; what was made before stays.
     pub fn fill(&self) -> Result<Filled> {
-        self.fill_until(&AtomicBool::new(false))
+        self.alone(|conn| self.fill_until(conn, Duration::ZERO, &AtomicBool::new(false)))
+    }
+
+    /// As [`fill`](Self::fill), but that it waits for nobody: `None` if another program fills now.
+    ///
+    /// What an older version of the program made is left to that for some time: while both are there,
+    /// each would undo what the other does.
+    fn fill_if_free(&self, stop: &AtomicBool) -> Result<Option<Filled>> {
+        let (mut conn, lock) = (self.tenancy.public()?, Self::lock()?);
+        try_locked(&mut conn, &lock, |conn| self.fill_until(conn, SPARED, stop))
     }
 
     /// Keeps them ready on a thread, until the value that is returned is dropped.
@@ -146,7 +160,8 @@ impl<T: TenantModel> ReadySchemas<T> {
     /// one failed the last time. What others take is noticed when it [looks](Self::every).
     ///
     /// Failures are logged, and it tries again; but for [`Error::NamesItself`], which ends it. Several
-    /// programs may do so: they share what is ready.
+    /// programs may do so: they share what is ready. Schemas of an older version of the program are
+    /// dropped when they are ten minutes old: until then that version may be at work.
     pub fn keep(self) -> KeepReady {
         let every = self.every;
         KeepReady::start(self, every)
@@ -175,38 +190,48 @@ impl<T: TenantModel> ReadySchemas<T> {
         })
     }
 
-    fn fill_until(&self, stop: &AtomicBool) -> Result<Filled> {
+    /// Drops what lacks migrations of this program and is as old as that, and makes what is missing, until
+    /// it is to stop. Nobody else fills meanwhile.
+    fn fill_until(
+        &self,
+        conn: &mut TenantConnection,
+        old: Duration,
+        stop: &AtomicBool,
+    ) -> Result<Filled> {
         let registry = self.tenancy.registry();
         let kind = Kind::Tenant(self.tenant_type.clone());
         let fingerprint = registry.fingerprint(&kind);
-        self.alone(|conn| {
-            let stale = Stale::new(registry);
-            self.drop_half_made(conn)?;
-            let mut filled = Filled {
-                dropped: self.drop_those(conn, |row| stale.is(row))?,
-                ..Filled::default()
-            };
-            let there = self.rows(conn)?;
-            filled.ready = there
-                .iter()
-                .filter(|row| row.fingerprint == fingerprint)
-                .count();
-            while filled.ready < self.count && !stop.load(Ordering::Relaxed) {
-                make(conn, registry, &kind)?;
-                filled.made += 1;
-                filled.ready += 1;
-            }
-            Ok(filled)
-        })
+        let stale = Stale::new(registry);
+        self.drop_half_made(conn)?;
+        let is_stale = |row: &ReadyRow| row.age >= old.as_secs_f64() && stale.is(row);
+        let mut filled = Filled {
+            dropped: self.drop_those(conn, is_stale)?,
+            ..Filled::default()
+        };
+        let there = self.rows(conn)?;
+        filled.ready = there
+            .iter()
+            .filter(|row| row.own && row.fingerprint == fingerprint)
+            .count();
+        while filled.ready < self.count && !stop.load(Ordering::Relaxed) {
+            make(conn, registry, &kind)?;
+            filled.made += 1;
+            filled.ready += 1;
+        }
+        Ok(filled)
     }
 
     /// Runs `f` while nobody else fills or clears.
     fn alone<R>(&self, f: impl FnOnce(&mut TenantConnection) -> Result<R>) -> Result<R> {
-        let lock: SchemaName = sql::ready::READY.parse()?;
-        locked(&mut *self.tenancy.public()?, &lock, f)
+        locked(&mut *self.tenancy.public()?, &Self::lock()?, f)
     }
 
-    fn rows(&self, conn: &mut TenantConnection) -> Result<Vec<sql::ready::ReadyRow>> {
+    /// What is locked by who fills or clears.
+    fn lock() -> Result<SchemaName> {
+        Ok(sql::ready::READY.parse()?)
+    }
+
+    fn rows(&self, conn: &mut TenantConnection) -> Result<Vec<ReadyRow>> {
         let public = self.tenancy.registry().public();
         conn.own(|inner| {
             if sql::ledger::bookkeeping(inner, public, public)?.state {
@@ -221,7 +246,7 @@ impl<T: TenantModel> ReadySchemas<T> {
     fn drop_those(
         &self,
         conn: &mut TenantConnection,
-        which: impl Fn(&sql::ready::ReadyRow) -> bool,
+        which: impl Fn(&ReadyRow) -> bool,
     ) -> Result<usize> {
         let registry = self.tenancy.registry();
         let mut dropped = 0;
@@ -276,7 +301,7 @@ impl Stale {
     }
 
     /// Whether a schema has nothing but what this program knows, and no kind of tenant would have just that.
-    fn is(&self, row: &sql::ready::ReadyRow) -> bool {
+    fn is(&self, row: &ReadyRow) -> bool {
         !self.current.contains(&row.fingerprint)
             && row.applied.iter().all(|line| self.known.contains(line))
     }
