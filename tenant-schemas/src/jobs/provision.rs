@@ -12,7 +12,7 @@ use crate::event::{Event, What};
 use crate::ledger;
 use crate::migrate::{Failures, Job, emit};
 use crate::model::TenantModel;
-use crate::provision::{Work, happened, registry_of};
+use crate::provision::{Work, happened, locked_row, registry_of};
 use crate::registry::{Kind, Registry};
 use crate::sql;
 use crate::tenancy::Tenancy;
@@ -258,10 +258,12 @@ fn provision<T: TenantModel>(
                 // Another worker was faster.
                 return Ok(None);
             }
+            // It may have been deleted or renamed while the lock was waited for.
+            let row = locked_row(tenant, conn, registry)?;
             conn.own(|inner| sql::jobs::request_provisioning(inner, public, reference.id()))
                 .map_err(failed)?;
             let mut work = Work::watched();
-            work.provision(tenant, conn, registry, false)?;
+            work.provision(&row, conn, registry, false)?;
             Ok::<_, Error>(Some(work))
         })?;
         if let Some(work) = work {

@@ -91,6 +91,7 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
     for failure in &copied.saved.listener_failures {
         ui::warn(&failure.to_string());
     }
+    targets::require_migrated(tenancy, copy.schema_name())?;
     let migrated = match copied.saved.applied.len() {
         0 => String::new(),
         applied => format!(", {}", count(applied, "migration")),

@@ -9,7 +9,7 @@ use crate::provision::Lifecycle as _;
 
 use super::context::Context;
 use super::fleet::{self, Walk};
-use super::outcome::{Done, Exit, Failure};
+use super::outcome::{Done, Exit, Failure, heard};
 use super::output::Output;
 use super::progress::Did;
 use super::report::{Line, Outcome, conclude, write};
@@ -35,7 +35,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let mut missing = tenancy.migrate().tenants().check()?.missing;
     missing.retain(|schema| chosen.iter().any(|target| target.schema == *schema));
     let lines = create_missing(&missing, &args.walk, context)?;
-    write(&lines, args.output.format, context.ui)?;
+    heard(write(&lines, args.output.format, context.ui))?;
     if missing.is_empty() {
         context.ui.note("No schema is missing.");
         return Ok(Exit::Done);

@@ -14,6 +14,7 @@ use super::options;
 use super::outcome::{Done, Exit, Failure};
 use super::superuser::Credentials;
 use super::table::count;
+use super::targets;
 use super::tenant_command::usage;
 use super::ui;
 
@@ -93,6 +94,9 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         ui::warn(&failure.to_string());
     }
     let schema = tenant.schema_name();
+    if saved.provisioned {
+        targets::require_migrated(tenancy, schema)?;
+    }
     let name = name.map_or_else(String::new, |name| format!(", superuser {name}"));
     context.ui.note(&format!(
         "Tenant {schema} is ready: {}, {}{name}.",

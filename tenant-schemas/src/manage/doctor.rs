@@ -11,7 +11,7 @@ use crate::doctor::{Check, Finding, FindingGroup, Severity};
 use crate::model::TenantModel;
 
 use super::context::Context;
-use super::outcome::{Done, Exit, Failure};
+use super::outcome::{Done, Exit, Failure, heard};
 use super::output::{self, Format, Output};
 use super::progress::Progress;
 use super::table::{Table, count};
@@ -101,9 +101,11 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         groups = in_schemas(groups, chosen);
     }
     if args.output.format == Format::Table {
-        output::print(&groups.iter().map(paragraph).collect::<String>())?;
+        heard(output::print(
+            &groups.iter().map(paragraph).collect::<String>(),
+        ))?;
     } else {
-        list(&groups, args.output.format)?;
+        heard(list(&groups, args.output.format))?;
     }
     let of = |severity| {
         groups

@@ -59,7 +59,9 @@ pub(super) fn dump<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
             let mut out = Pipe::new(BufWriter::new(io::stdout().lock()));
             let result = tenant.dump_to(&mut conn, &mut out, options);
             if out.broken {
-                return Err(Failure::NobodyReads);
+                return Err(Failure::Error(
+                    "nobody reads the dump any more: it is not whole".into(),
+                ));
             }
             result?
         }
@@ -190,6 +192,7 @@ fn restore<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
     for failure in &copied.saved.listener_failures {
         ui::warn(&failure.to_string());
     }
+    targets::require_migrated(tenancy, tenant.schema_name())?;
     context.ui.note(&format!(
         "Tenant {} is ready: out of {file}, {}.",
         tenant.schema_name(),

@@ -13,7 +13,7 @@ use crate::statement;
 
 use super::context::Context;
 use super::fleet::{self, Walk};
-use super::outcome::{Done, Failure};
+use super::outcome::{Done, Failure, heard};
 use super::output::{self, Format, Output};
 use super::progress::Did;
 use super::table::{Table, count};
@@ -96,7 +96,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
                 .for_each(|row| table.row(schema.as_str(), row));
         }
     }
-    table.write(args.output.format)?;
+    heard(table.write(args.output.format))?;
     Ok(walked.conclude())
 }
 

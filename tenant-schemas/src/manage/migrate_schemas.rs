@@ -7,7 +7,7 @@ use crate::model::TenantModel;
 
 use super::context::Context;
 use super::fleet::parse_jobs;
-use super::outcome::{Done, Failure};
+use super::outcome::{Done, Failure, heard};
 use super::output::Output;
 use super::report::{Line, Outcome, conclude, lines, write};
 use super::show_migrations;
@@ -121,7 +121,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         .fail_fast(args.fail_fast);
     let migrate = if args.adopt { migrate.adopt() } else { migrate };
     let lines: Vec<Line> = lines(watch(migrate, jobs, context.ui)?).collect();
-    write(&lines, format, context.ui)?;
+    heard(write(&lines, format, context.ui))?;
     Ok(conclude(&lines, Outcome::Migrated, context.ui))
 }
 

@@ -65,6 +65,14 @@ impl Failure {
     }
 }
 
+/// What was done is done, and the exit code says so, whether or not anyone reads the output.
+pub(super) fn heard<E: Into<Failure>>(written: Result<(), E>) -> Result<(), Failure> {
+    match written.map_err(Into::into) {
+        Err(Failure::NobodyReads) => Ok(()),
+        written => written,
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Error(error.into())

@@ -38,7 +38,6 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let tenancy = context.tenancy()?;
     let to = SchemaName::with_policy(to, tenancy.registry().names)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let mut conn = tenancy.public()?;
     let public = tenancy.registry().public().as_str();
     if from == public {
         // The row of the public tenant may not be there; the answer is the same.
@@ -47,7 +46,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         tenancy.registry().refuse_protected(&name, "renamed")?;
     }
     let mut tenant = targets::tenant(tenancy, from)?;
-    tenant.rename(&mut conn, &to)?;
+    tenant.rename(&mut *tenancy.public()?, &to)?;
     context
         .ui
         .note(&format!("Schema {from} is called {to} now."));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::migrate::{ListedSchema, Migrate, Pending, PlannedSchema};
 use crate::model::TenantModel;
 
-use super::outcome::{Done, Exit};
+use super::outcome::{Done, Exit, heard};
 use super::output::{self, Format};
 use super::report::id;
 use super::table::{Table, count};
@@ -157,7 +157,7 @@ fn planned_json(schema: &PlannedSchema) -> Value {
 pub(super) fn check<T: TenantModel>(migrate: Migrate<'_, T>, format: Format, ui: Ui) -> Done {
     let pending = migrate.check()?;
     match format {
-        Format::Json => format.write(&Table::default(), || pending_json(&pending))?,
+        Format::Json => heard(format.write(&Table::default(), || pending_json(&pending)))?,
         Format::Table | Format::Tsv => {
             let mut table = Table::new(["schema", "state", "migration"]);
             for schema in &pending.missing {
@@ -172,7 +172,7 @@ pub(super) fn check<T: TenantModel>(migrate: Migrate<'_, T>, format: Format, ui:
             for (schema, id) in &pending.changed {
                 table.row([schema.as_str(), "changed", &id.to_string()]);
             }
-            format.write(&table, || Value::Null)?;
+            heard(format.write(&table, || Value::Null))?;
         }
     }
     if !pending.changed.is_empty() {

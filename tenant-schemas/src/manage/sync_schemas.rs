@@ -13,7 +13,7 @@ use super::create_missing_schemas::create_missing;
 use super::fleet::Walk;
 use super::interrupt;
 use super::migrate_schemas::narrow;
-use super::outcome::{Done, Exit, Failure};
+use super::outcome::{Done, Exit, Failure, heard};
 use super::output::Output;
 use super::report::{Line, Outcome, conclude, lines, write};
 use super::table::count;
@@ -61,7 +61,7 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let done = sync.both_halves();
     // Several runs, one document; what was done is told even if the rest could not be.
     if done.is_ok() || !sync.lines.is_empty() {
-        write(&sync.lines, args.output.format, context.ui)?;
+        heard(write(&sync.lines, args.output.format, context.ui))?;
     }
     done?;
     if sync.lines.is_empty() {

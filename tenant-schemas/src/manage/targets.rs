@@ -8,6 +8,7 @@ use crate::provision::Lifecycle as _;
 use crate::tenancy::Tenancy;
 
 use super::outcome::Failure;
+use super::table::count;
 use super::ui;
 
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -140,6 +141,25 @@ pub(super) fn tenant<T: TenantModel>(tenancy: &Tenancy<T>, name: &str) -> Result
         return Ok(tenant);
     }
     Err(unknown(name, &tenants(tenancy)?))
+}
+
+/// An error if a tenant that was made just now lacks migrations: those that can't run in a transaction
+/// run after it, and what failed there is only logged.
+pub(super) fn require_migrated<T: TenantModel>(
+    tenancy: &Tenancy<T>,
+    schema: &SchemaName,
+) -> Result<(), Failure> {
+    let pending = tenancy.migrate().schema(schema).check()?;
+    let steps: usize = pending.schemas.iter().map(|one| one.steps.len()).sum();
+    if steps == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "tenant {schema} is there, but {} failed that can't run in a transaction, or came behind it: \
+         `migrate_schemas --schema={schema}` runs the rest and says why",
+        count(steps, "migration")
+    );
+    Err(Failure::Error(message.into()))
 }
 
 /// Every tenant but the public one.

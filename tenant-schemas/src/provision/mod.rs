@@ -20,7 +20,7 @@ use crate::ledger;
 use crate::model::{RowId as _, TenantModel};
 use crate::name::SchemaName;
 use crate::registry::Registry;
-use crate::sql;
+use crate::{rules, sql};
 
 use self::delete::{Deletion, delete};
 use self::rename::rename;
@@ -213,7 +213,7 @@ pub trait Lifecycle: TenantModel {
         refuse_other_scope(conn, &registry, self.schema_name())?;
         let outer = conn.in_transaction();
         let work = transaction(conn, &registry, |conn| {
-            let row = saved_row(self, conn)?.ok_or_else(|| not_saved(self))?;
+            let row = locked_row(self, conn, &registry)?;
             let mut work = Work::default();
             work.provision(&row, conn, &registry, false)?;
             Ok(work)
@@ -574,6 +574,40 @@ pub(crate) fn saved_row<T: TenantModel>(
         }),
         row => Ok(row),
     }
+}
+
+/// The row of a tenant that is to get its schema: until the transaction ends, nobody makes or drops the
+/// schema, and the row is neither deleted nor renamed.
+pub(crate) fn locked_row<T: TenantModel>(
+    tenant: &T,
+    conn: &mut TenantConnection,
+    registry: &Registry,
+) -> Result<T> {
+    let schema = tenant.schema_name();
+    conn.own(|inner| ledger::lock_in_transaction(inner, schema))
+        .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
+    let row = saved_row(tenant, conn)?.ok_or_else(|| not_saved(tenant))?;
+    keep_name(tenant, conn, registry)?;
+    Ok(row)
+}
+
+/// Keeps others from renaming or deleting a tenant until the transaction ends.
+fn keep_name<T: TenantModel>(
+    tenant: &T,
+    conn: &mut TenantConnection,
+    registry: &Registry,
+) -> Result<()> {
+    let table = rules::quoted(registry, &registry.tenant_table);
+    let (column, schema) = (registry.schema_column, tenant.schema_name());
+    let kept = conn
+        .own(|inner| sql::tables::lock_row(inner, &table, column, schema.as_str()))
+        .map_err(|error| Error::database("looking for the row of the tenant", error))?;
+    if !kept {
+        // It says what became of it.
+        saved_row(tenant, conn)?;
+        return Err(not_saved(tenant));
+    }
+    Ok(())
 }
 
 fn not_saved<T: TenantModel>(tenant: &T) -> Error {

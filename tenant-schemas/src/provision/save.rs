@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::options::SchemaChoice;
-use super::{SaveOptions, Saved, duplicate, happened, not_saved, ready, saved_row};
+use super::{SaveOptions, Saved, duplicate, happened, keep_name, not_saved, ready, saved_row};
 use crate::connection::TenantConnection;
 use crate::domain::check_domain;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::migrate::{Failures, Job, Migrated, emit, lock};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
-use crate::{rules, sql};
+use crate::sql;
 
 /// What is left to do when the transaction is over.
 #[derive(Default)]
@@ -216,25 +216,6 @@ impl Work {
             .extend(std::mem::take(&mut *lock(&failures)));
         Ok(saved)
     }
-}
-
-/// Keeps others from renaming a tenant until the transaction ends: what is saved has its name in it.
-fn keep_name<T: TenantModel>(
-    tenant: &T,
-    conn: &mut TenantConnection,
-    registry: &Registry,
-) -> Result<()> {
-    let table = rules::quoted(registry, &registry.tenant_table);
-    let (column, schema) = (registry.schema_column, tenant.schema_name());
-    let kept = conn
-        .own(|inner| sql::tables::lock_row(inner, &table, column, schema.as_str()))
-        .map_err(|error| Error::database("looking for the row of the tenant", error))?;
-    if !kept {
-        // It says what became of it.
-        saved_row(tenant, conn)?;
-        return Err(not_saved(tenant));
-    }
-    Ok(())
 }
 
 /// Runs what can't run in a transaction, and tells those who waited for it.

@@ -128,7 +128,8 @@ pub(crate) fn defer_constraints(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute("SET CONSTRAINTS ALL DEFERRED")
 }
 
-/// Moves the sequences of a table behind the values that are there.
+/// Moves the sequences of a table behind the values that are there, and never back: what was given out
+/// since may not be committed yet, or belonged to a row that is gone.
 pub(crate) fn advance_sequences(
     conn: &mut PgConnection,
     schema: &SchemaName,
@@ -140,7 +141,8 @@ pub(crate) fn advance_sequences(
             "SELECT pg_catalog.setval(s.name::pg_catalog.regclass, m.most) \
              FROM (SELECT pg_catalog.pg_get_serial_sequence($1, $2) AS name) AS s, \
              LATERAL (SELECT pg_catalog.max(t.{}::text::numeric)::bigint AS most FROM {qualified} AS t \
-             WHERE s.name IS NOT NULL) AS m WHERE s.name IS NOT NULL AND m.most > 0",
+             WHERE s.name IS NOT NULL) AS m WHERE s.name IS NOT NULL AND m.most > 0 \
+             AND m.most > coalesce(pg_catalog.pg_sequence_last_value(s.name::pg_catalog.regclass), 0)",
             identifier(column)
         ))
         .bind::<Text, _>(&qualified)

@@ -46,9 +46,41 @@ impl Disk {
     }
 }
 
-/// Removes the directory `name` of `root` and all that is in it.
+/// Removes the directory `name` of `root` and all that is in it, if it is there.
 pub(super) async fn remove(root: Arc<Dir>, name: String) -> Result<io::Result<()>> {
-    blocking(move || Ok(not_a_link(&root, &name).and_then(|()| root.remove_dir_all(&name)))).await
+    blocking(move || {
+        let mut tries = 0;
+        Ok(loop {
+            match not_a_link(&root, &name).and_then(|()| root.remove_dir_all(&name)) {
+                // It may be a file in it that someone else has removed just now.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    if !root.try_exists(&name).unwrap_or(true) {
+                        break Ok(());
+                    }
+                    tries += 1;
+                    if tries == TRIES {
+                        break Err(error);
+                    }
+                }
+                removed => break removed,
+            }
+        })
+    })
+    .await
+}
+
+/// How often a directory is removed to which others still write.
+const TRIES: usize = 10;
+
+/// Whether the directory `name` of `root` has something in it.
+pub(super) async fn is_occupied(root: Arc<Dir>, name: String) -> Result<io::Result<bool>> {
+    blocking(move || {
+        Ok(match root.read_dir(&name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            entries => entries.map(|mut entries| entries.next().is_some()),
+        })
+    })
+    .await
 }
 
 /// Renames a directory of `root`. An empty one may be in the way.

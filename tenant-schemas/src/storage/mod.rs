@@ -221,13 +221,11 @@ impl Storage {
     pub async fn remove_tenant(&self, schema: &SchemaName) -> Result<(), StorageError> {
         if let Place::Disk { root, path } = &self.0 {
             let directory = schema.directory_name();
-            return match disk::remove(Arc::clone(root), directory.clone()).await? {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    let path = path.join(directory);
-                    Err(StorageError::Directory { path, source })
-                }
-                _ => Ok(()),
-            };
+            let removed = disk::remove(Arc::clone(root), directory.clone()).await?;
+            return removed.map_err(|source| {
+                let path = path.join(directory);
+                StorageError::Directory { path, source }
+            });
         }
         let store = self.tenant(schema)?;
         let locations = store.list(None).map_ok(|meta| meta.location).boxed();
@@ -277,13 +275,21 @@ impl Storage {
         if let Place::Disk { root, path } = &self.0 {
             let (old, new) = (from.directory_name(), to.directory_name());
             let path = path.join(&new);
+            let failed = |source| StorageError::Directory { path, source };
+            // Asked first: where there is nothing to move, nothing would be in the way.
+            let is_occupied = disk::is_occupied(Arc::clone(root), new.clone()).await?;
+            match is_occupied {
+                Ok(true) => return Err(occupied()),
+                Ok(false) => {}
+                Err(source) => return Err(failed(source)),
+            }
             return match disk::rename(Arc::clone(root), old, new).await? {
                 Err(source) => match source.kind() {
                     std::io::ErrorKind::NotFound => Ok(()),
                     std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists => {
                         Err(occupied())
                     }
-                    _ => Err(StorageError::Directory { path, source }),
+                    _ => Err(failed(source)),
                 },
                 Ok(()) => Ok(()),
             };

@@ -19,6 +19,9 @@ use super::{StorageError, location};
 
 /// The files of one tenant. Cheap to clone.
 ///
+/// Ask for it when it is needed, and keep none: if the tenant is renamed and another gets its name,
+/// on disk one from before still is the directory of the first.
+///
 /// All locations are relative to the tenant's directory, those that are given
 /// and those that come back. See the [module](super) for what is refused.
 #[derive(Clone)]

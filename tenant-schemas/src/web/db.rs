@@ -137,13 +137,21 @@ impl Db {
             let _entered = enter();
             let schema = scope.schema().clone();
             let result = catch_unwind(AssertUnwindSafe(|| {
-                if is_gone.load(Ordering::Relaxed) {
-                    return Err(Error::Busy { waited: wait }.into()); // nobody reads it
-                }
+                // Nobody reads what is returned then.
+                let is_read = || {
+                    if is_gone.load(Ordering::Relaxed) {
+                        Err(Error::Busy { waited: wait })
+                    } else {
+                        Ok(())
+                    }
+                };
+                is_read()?;
                 // Others may use the pool beside us.
                 let taken = checkout(&pool, &scope, Some(left));
                 observe::waited(since.elapsed(), taken.as_ref().err());
-                f(&mut *taken?)
+                let mut conn = taken?;
+                is_read()?;
+                f(&mut conn)
             }));
             drop(permit);
             result.unwrap_or_else(|panic| {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
 #[cfg(any(feature = "actix", feature = "tower"))]
 use super::observe;
 use crate::error::Error;
@@ -78,7 +80,18 @@ pub(super) const RETRY_AFTER: u64 = 1;
 pub(super) fn status_of(error: &Error) -> u16 {
     match error {
         // The database is busy or away, or the tenant is not provisioned yet.
-        Error::Busy { .. } | Error::Pool(_) | Error::Connect(_) | Error::NoSuchSchema { .. } => 503,
+        Error::Busy { .. }
+        | Error::Pool(_)
+        | Error::Connect(_)
+        | Error::NoSuchSchema { .. }
+        | Error::Database {
+            source:
+                DieselError::DatabaseError(
+                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                    _,
+                ),
+            ..
+        } => 503,
         _ => 500,
     }
 }

@@ -316,11 +316,12 @@ impl<T: TenantModel> Site<T> {
             })));
         }
         let mut answers: Vec<Result<Answer<'static>, Malformed>> = Vec::new();
+        let mut last = false;
         for resolver in &self.0.resolvers {
             match resolver.resolve(head) {
                 Ok(None) => {}
                 Ok(Some(answer)) => {
-                    let last = !answer.is_or_next();
+                    last = !answer.is_or_next();
                     // Behind one that has to be looked up, the others wait.
                     let remembered = if answers.is_empty() {
                         self.remembered(answer.question())
@@ -347,7 +348,7 @@ impl<T: TenantModel> Site<T> {
                 }
             }
         }
-        Ok(Reading(Read::Left(answers)))
+        Ok(Reading(Read::Left { answers, last }))
     }
 
     /// Whose a request is.
@@ -356,9 +357,9 @@ impl<T: TenantModel> Site<T> {
     ///
     /// A [`Refusal`] if it may not go on.
     pub async fn admit(&self, reading: Reading<T>) -> Result<Admission<T>, Refusal> {
-        let answers = match reading.0 {
+        let (answers, last) = match reading.0 {
             Read::Done(admission) => return Ok(admission),
-            Read::Left(answers) => answers,
+            Read::Left { answers, last } => (answers, last),
         };
         for answer in answers {
             let answer = answer.map_err(Refusal::Malformed)?;
@@ -368,6 +369,10 @@ impl<T: TenantModel> Site<T> {
             }
         }
         let visit = match &self.0.unknown {
+            // It was said whose the request is: that is nobody else's to serve.
+            Unknown::Public | Unknown::Tenant(_) if last => {
+                return Err(Refusal::UnknownTenant { status: 404 });
+            }
             Unknown::NotFound => return Err(Refusal::UnknownTenant { status: 404 }),
             Unknown::BadRequest => return Err(Refusal::UnknownTenant { status: 400 }),
             Unknown::Public => Visit::Public(None),
@@ -455,7 +460,11 @@ enum Read<T: TenantModel> {
     /// It is known whose it is.
     Done(Admission<T>),
     /// These are left to look up, one after the other.
-    Left(Vec<Result<Answer<'static>, Malformed>>),
+    Left {
+        answers: Vec<Result<Answer<'static>, Malformed>>,
+        /// The last of them is to have a tenant, or nobody is let in.
+        last: bool,
+    },
 }
 
 impl<T: TenantModel> Reading<T> {
@@ -464,7 +473,7 @@ impl<T: TenantModel> Reading<T> {
     pub(super) fn done(self) -> Result<Admission<T>, Self> {
         match self.0 {
             Read::Done(admission) => Ok(admission),
-            left @ Read::Left(_) => Err(Self(left)),
+            left @ Read::Left { .. } => Err(Self(left)),
         }
     }
 }

@@ -5,9 +5,12 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
+use tenant_schemas::jobs::{InTenant, ProvisionTenant};
 use tenant_schemas::{
-    App, AppScope, DeleteOptions, Error, Event, Lifecycle as _, Migrated, Report, Tenancy,
+    App, AppScope, DeleteOptions, Error, Event, Lifecycle as _, Migrated, Report, SaveOptions,
+    Tenancy,
 };
 
 use crate::support::{Client, Db, client, customers, hotels, name, sql_app};
@@ -392,4 +395,41 @@ fn a_tenant_is_not_deleted_under_the_hands_of_a_run() {
         );
     });
     assert!(!db.schema_exists("t1"));
+}
+
+#[test]
+fn a_tenant_that_is_deleted_while_it_is_provisioned_gets_no_schema() {
+    let db = Db::new();
+    let mut acme = client("acme");
+    let later = SaveOptions::new().auto_create_schema(false);
+    acme.save_with(&mut db.tenancy.public().expect("public"), later)
+        .expect("saved");
+    let job = InTenant::new(&acme, ProvisionTenant::new()).expect("an envelope");
+    let (held, is_held) = mpsc::channel();
+    let results = thread::scope(|scope| {
+        let delete = scope.spawn(|| {
+            let mut conn = db.tenancy.public().expect("public");
+            conn.transaction(|conn| {
+                let with_schema = DeleteOptions::new().auto_drop_schema(true);
+                acme.delete_with(conn, with_schema)?;
+                held.send(()).expect("the others wait");
+                // They see the row still, and wait for the lock of the schema.
+                thread::sleep(Duration::from_millis(300));
+                Ok::<_, Error>(())
+            })
+        });
+        is_held.recv().expect("deleted");
+        let provision = scope.spawn(|| {
+            let done = acme.provision(&mut db.tenancy.public().expect("public"));
+            done.map(drop).map_err(|error| error.to_string())
+        });
+        let work = scope.spawn(|| {
+            let done = db.tenancy.provision_job(&job);
+            done.map_err(|error| error.to_string())
+        });
+        delete.join().expect("no panic").expect("deleted");
+        [provision, work].map(|thread| thread.join().expect("no panic"))
+    });
+    assert!(!db.schema_exists("acme"), "{results:?}");
+    assert!(results.iter().all(Result::is_err), "{results:?}");
 }

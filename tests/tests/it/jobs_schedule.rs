@@ -415,3 +415,58 @@ fn a_slot_whose_process_was_killed_is_finished_by_another() {
         assert_eq!(rooms(&db, tenant), [tenant.schema_name.as_str()]);
     }
 }
+
+#[test]
+fn a_tenant_that_is_renamed_while_it_waits_for_its_turn_is_given_as_it_is_then() {
+    let db = Db::new();
+    let [_, globex] = db.tenants(["acme", "globex"]);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (saw, tenancy, renamed) = (Arc::clone(&seen), db.tenancy.clone(), Mutex::new(globex));
+    let schedule = hourly().at_once(1);
+    let scheduler =
+        Scheduler::new(db.tenancy.clone()).add(schedule, move |conn, tenant: &Client| {
+            let scope = conn.schema_name().cloned();
+            saw.lock()
+                .expect("no panic")
+                .push((scope, tenant.schema_name.clone()));
+            let mut globex = renamed.lock().expect("no panic");
+            if globex.schema_name == name("globex") {
+                globex.rename(&mut *tenancy.public()?, &name("globex_inc"))?;
+            }
+            Ok::<_, Error>(())
+        });
+    known(&scheduler);
+    let fired = scheduler.tick(hour(1), &Stop::new());
+    assert!(turns(&fired).values().all(|turn| *turn == Ok(Turn::Done)));
+    let expected = ["acme", "globex_inc"].map(|schema| (Some(name(schema)), name(schema)));
+    assert_eq!(*seen.lock().expect("no panic"), expected);
+}
+
+#[test]
+fn a_scheduler_that_has_lost_its_slot_leaves_the_rest_to_who_has_it() {
+    let db = Db::new();
+    db.tenants(["acme", "globex"]);
+    let killed = Mutex::new(db.raw());
+    let schedule = hourly().at_once(1);
+    let scheduler = Scheduler::new(db.tenancy.clone()).add(schedule, move |_, _: &Client| {
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' \
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        diesel::sql_query(kill).execute(&mut *killed.lock().expect("no panic"))?;
+        // It looks every other second.
+        thread::sleep(Duration::from_secs(5));
+        Ok::<_, diesel::result::Error>(())
+    });
+    known(&scheduler);
+    let fired = scheduler.tick(hour(1), &Stop::new());
+    let turns = turns(&fired);
+    assert_eq!(turns["acme"], Ok(Turn::Done));
+    let skipped = turns["globex"].as_ref().expect_err("skipped");
+    assert!(skipped.contains("skipped"), "{skipped}");
+    // Whoever has the slot now goes on where it stopped.
+    let other = db.again(|builder| builder.app(customers()).app(hotels()));
+    let other = Scheduler::new(other).add(hourly(), add);
+    let fired = other.tick(hour(1), &Stop::new());
+    let turns = self::turns(&fired);
+    assert_eq!(turns["acme"], Ok(Turn::DoneBefore));
+    assert_eq!(turns["globex"], Ok(Turn::Done));
+}

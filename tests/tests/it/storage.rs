@@ -492,6 +492,12 @@ async fn files_go_where_the_tenant_goes() {
         assert_eq!(listed(&tenant(&storage, "acme"), None).await, [""; 0]);
         let nothing = storage.rename_tenant(&name("nobody"), &name("new")).await;
         nothing.expect("nothing to do");
+        // What someone else left there is not to be the tenant's.
+        let occupied = storage
+            .rename_tenant(&name("nobody"), &name("globex"))
+            .await;
+        let error = occupied.expect_err("occupied");
+        assert!(matches!(error, StorageError::Occupied { .. }), "{error}");
 
         for _ in 0..2 {
             let removed = storage.remove_tenant(&name("initech")).await;

@@ -1,9 +1,13 @@
 //! [`FanOut`]: one slot of a schedule, tenant by tenant.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+use diesel::connection::SimpleConnection as _;
 
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
@@ -34,6 +38,9 @@ pub enum Turn {
     /// The job did not run: the tenant's schema lacks these migrations.
     Behind(Vec<MigrationId>),
 }
+
+/// How often it is seen whether the slot is held still.
+const BEAT: Duration = Duration::from_secs(2);
 
 /// One slot of a schedule.
 pub(super) struct FanOut<'a, T: TenantModel> {
@@ -95,7 +102,7 @@ impl<T: TenantModel> FanOut<'_, T> {
             });
         }
         waiting.sort_by_key(|waiting| waiting.after);
-        self.all(waiting, &mut outcomes);
+        self.all(conn, waiting, &mut outcomes);
         let whole = outcomes.iter().all(Option::is_some);
         let outcomes = outcomes
             .into_iter()
@@ -113,15 +120,25 @@ impl<T: TenantModel> FanOut<'_, T> {
         Ok((Report::new(outcomes), whole))
     }
 
-    /// Gives each tenant its turn, so many at once.
-    fn all(&self, waiting: Vec<Waiting<T>>, outcomes: &mut [Option<Result<Turn>>]) {
+    /// Gives each tenant its turn, so many at once, as long as `conn` holds the slot.
+    fn all(
+        &self,
+        conn: &mut TenantConnection,
+        waiting: Vec<Waiting<T>>,
+        outcomes: &mut [Option<Result<Turn>>],
+    ) {
         let threads = self.at_once.min(waiting.len());
         let waiting = Mutex::new(VecDeque::from(waiting));
         let outcomes = Mutex::new(outcomes);
+        let lost = AtomicBool::new(false);
         let begun = Instant::now();
+        let (working, over) = mpsc::channel::<()>();
         thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| {
+                let working = working.clone();
+                let (waiting, outcomes, lost) = (&waiting, &outcomes, &lost);
+                scope.spawn(move || {
+                    let _working = working;
                     loop {
                         let next = waiting
                             .lock()
@@ -129,7 +146,7 @@ impl<T: TenantModel> FanOut<'_, T> {
                             .pop_front();
                         let Some(next) = next else { break };
                         let pause = next.after.saturating_sub(begun.elapsed());
-                        if self.stop.wait(pause) {
+                        if self.stop.wait(pause) || lost.load(Ordering::Relaxed) {
                             break;
                         }
                         let result = self.one(&next.tenant);
@@ -137,6 +154,19 @@ impl<T: TenantModel> FanOut<'_, T> {
                             Some(result);
                     }
                 });
+            }
+            drop(working);
+            while over.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                // A session that is idle for long may be ended, and the slot is another process's then.
+                let beat = conn.own(|inner| inner.batch_execute(sql::session::NOTHING));
+                if let Err(error) = beat
+                    && !lost.swap(true, Ordering::Relaxed)
+                {
+                    log::error!(
+                        "schedule {} has lost its slot, and goes on with no other tenant: {error}",
+                        self.schedule.name
+                    );
+                }
             }
         });
     }
@@ -146,7 +176,11 @@ impl<T: TenantModel> FanOut<'_, T> {
         let ran = TenantRef::of(tenant)
             .map_err(JobError::from)
             .and_then(|reference| self.tenancy.job_connection(&reference))
-            .and_then(|conn| run(conn, |conn| (self.work)(conn, tenant)));
+            .and_then(|conn| {
+                // As its row is now, like the connection: it may have another name than when the slot began.
+                let tenant = conn.tenant().unwrap_or(tenant).clone();
+                run(conn, |conn| (self.work)(conn, &tenant))
+            });
         if let Err(error) = &ran {
             log::error!(
                 "schedule {} failed for schema {schema}: {}",

@@ -4,6 +4,7 @@ use http_body_util::Empty;
 use hyper::Request;
 use hyper::header::HOST;
 use tenant_schemas::resolve::{Header, Host, PathPrefix, Subdomain};
+use tenant_schemas::web::Unknown;
 use tenant_schemas::{Lifecycle as _, SaveOptions};
 
 use crate::http::{self, Answer};
@@ -103,6 +104,20 @@ pub(crate) fn c74_a_header_names_a_tenant<F: Framework>() {
     served
         .get("acme.my-domain.com", "/whoami")
         .is(200, "tenant acme /whoami");
+    // Nor is it served as what requests of nobody are.
+    let globex = "globex".parse().expect("a name");
+    for unknown in [Unknown::Public, Unknown::Tenant(globex)] {
+        let site = world.site().resolver(Header::new("x-tenant"));
+        let served = F::serve(site.resolver(Host::new()).unknown(unknown).build());
+        let named = |tenant: &str| with_header(&served, "nobody.my-domain.com", tenant);
+        // Twice: the second time it is known that there is none.
+        for _ in 0..2 {
+            assert_eq!(named("nobody").status, 404);
+        }
+        named("acme").is(200, "tenant acme /whoami");
+        let host_alone = served.get("nobody.my-domain.com", "/whoami");
+        assert_eq!(host_alone.status, 200);
+    }
     // It is opt-in.
     let served = F::serve(world.site().build());
     with_header(&served, "globex.my-domain.com", "acme").is(200, "tenant globex /whoami");
