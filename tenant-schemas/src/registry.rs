@@ -116,7 +116,7 @@ impl Registry {
     /// the old state, and would not look again.
     pub(crate) fn bump_after_commit(self: &Arc<Self>, conn: &mut TenantConnection) {
         let registry = Arc::clone(self);
-        conn.after_commit(move |_| registry.policy.bump_generation());
+        conn.invalidate_after_commit(move |_| registry.policy.bump_generation());
     }
 
     /// The public schema's name.

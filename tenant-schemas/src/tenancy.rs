@@ -316,8 +316,14 @@ impl<T: TenantModel> Tenancy<T> {
         self.registry.refuse_protected(schema, "dropped")?;
         let mut conn = self.public()?;
         let dropped = locked(&mut conn, schema, |conn| self.drop_locked(schema, conn));
-        self.registry.policy.name_moved(schema);
-        self.registry.policy.bump_generation();
+        // A failure in the middle has dropped some of it.
+        if !matches!(
+            dropped,
+            Err(Error::NoSuchSchema { .. } | Error::Listener { .. })
+        ) {
+            self.registry.policy.name_moved(schema);
+            self.registry.policy.bump_generation();
+        }
         dropped
     }
 

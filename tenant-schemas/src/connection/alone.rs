@@ -60,6 +60,7 @@ impl TenantConnection {
     ) -> QueryResult<()> {
         // Something of this schema may be left, for the next checkout to remove.
         self.resident = None;
+        self.stained = true;
         if self.served.saw(schema) {
             // What was planned there before may have found tables of other schemas.
             self.try_alone(|inner| inner.batch_execute(sql::session::DISCARD_PLANS))?;

@@ -55,7 +55,13 @@ pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
 pub(crate) const MAX_TENANTS: usize = 200;
 
 /// Work that waits for a commit.
-type AfterCommit = Box<dyn FnOnce(&mut TenantConnection) + Send>;
+struct AfterCommit {
+    /// The level of transaction that has to be committed.
+    depth: usize,
+    /// It has others look again, and does no harm if nothing was committed.
+    invalidates: bool,
+    work: Box<dyn FnOnce(&mut TenantConnection) + Send>,
+}
 
 /// A PostgreSQL connection that knows whose data it sees.
 ///
@@ -177,6 +183,8 @@ pub struct TenantConnection {
     /// The path of the checkout whose temporary tables, cursors and settings
     /// the session may hold; `None` if it may hold those of several.
     resident: Belief,
+    /// Some tenant may have left something since everything was removed from the session.
+    stained: bool,
     /// The migration run up to which plans were made anew.
     generation: u64,
     /// What the user asked of Diesel's statement cache.
@@ -192,7 +200,7 @@ pub struct TenantConnection {
     /// How often its tenant was there to stay, lately.
     credit: u64,
     carrying: Carrying,
-    after_commit: Vec<(usize, AfterCommit)>,
+    after_commit: Vec<AfterCommit>,
 }
 
 impl TenantConnection {
@@ -214,6 +222,7 @@ impl TenantConnection {
             plans: Plans::default(),
             texts: Texts::default(),
             resident: None,
+            stained: false,
             generation: 0,
             cache_size: CacheSize::Unbounded,
             instrumented: false,
@@ -484,10 +493,23 @@ impl TenantConnection {
     ///
     /// It does not run if the transaction, or the savepoint it is in, is rolled back.
     pub(crate) fn after_commit(&mut self, f: impl FnOnce(&mut Self) + Send + 'static) {
+        self.when_committed(false, f);
+    }
+
+    /// The same, before all other work, and also if nobody knows whether the commit succeeded.
+    pub(crate) fn invalidate_after_commit(&mut self, f: impl FnOnce(&mut Self) + Send + 'static) {
+        self.when_committed(true, f);
+    }
+
+    fn when_committed(&mut self, invalidates: bool, f: impl FnOnce(&mut Self) + Send + 'static) {
         self.resync();
         match self.beliefs.depth() {
             0 => f(self),
-            depth => self.after_commit.push((depth, Box::new(f))),
+            depth => self.after_commit.push(AfterCommit {
+                depth,
+                invalidates,
+                work: Box::new(f),
+            }),
         }
     }
 

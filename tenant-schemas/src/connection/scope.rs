@@ -248,6 +248,8 @@ pub(crate) struct Scope {
     pub(crate) since: Instant,
     /// The generation in which its schema was looked for; `None` if it never was.
     pub(super) looked: Option<u64>,
+    /// That was in a transaction, which may have made it.
+    pub(super) looked_inside: bool,
 }
 
 impl Scope {
@@ -257,6 +259,7 @@ impl Scope {
             tenant: None,
             since: Instant::now(),
             looked: None,
+            looked_inside: false,
         }
     }
 

@@ -54,6 +54,7 @@ impl TenantConnection {
             }
         }
         scope.looked = Some(generation);
+        scope.looked_inside = self.beliefs.depth() > 0;
         Ok(())
     }
 
@@ -266,6 +267,11 @@ impl TenantConnection {
 
     pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: PathChanges) {
         self.beliefs.sent(path);
+        self.stained = true;
+        if changes.aged {
+            // Whoever left something may have another name now, and someone else the path.
+            self.resident = None;
+        }
         self.generation = changes.generation;
         if changes.clears {
             self.forget_prepared();
@@ -320,11 +326,29 @@ impl TenantConnection {
         )
     }
 
-    /// Sets the path on which nothing is found, for a connection without a scope.
+    /// Sets the path on which nothing is found, for a connection without a scope. Temporary tables
+    /// would be found all the same: whatever a tenant left is removed.
     pub(super) fn close_path(&mut self) -> QueryResult<()> {
         self.beliefs.forget();
         // What is left on it is not the last tenant's.
         self.resident = None;
-        self.own_now(|inner| inner.batch_execute(sql::session::CLOSED_PATH))
+        if !self.stained || self.beliefs.depth() > 0 {
+            return self.own_now(|inner| inner.batch_execute(sql::session::CLOSED_PATH));
+        }
+        if self.notes.settings() && !self.notes.raw_transaction() {
+            self.own_now(|inner| inner.batch_execute(sql::session::RESET_SESSION))?;
+            self.customize()?;
+            self.notes.settings_were_reset();
+        }
+        let message = [
+            sql::session::UNLOCK,
+            sql::session::CLOSED_PATH,
+            sql::session::WASH,
+        ];
+        self.own_now(|inner| inner.batch_execute(&message.join("; ")))?;
+        self.stained = false;
+        self.notes.were_closed();
+        self.forget_notifications();
+        Ok(())
     }
 }

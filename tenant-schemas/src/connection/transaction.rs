@@ -11,7 +11,7 @@ use diesel::result::{Error as DieselError, QueryResult};
 use crate::error::Error;
 use crate::sql;
 
-use super::TenantConnection;
+use super::{AfterCommit, TenantConnection};
 
 /// Diesel's transaction manager, and the search path along with it.
 ///
@@ -131,24 +131,42 @@ impl TenantConnection {
         }
         let failed = self.transaction_has_failed();
         let depth = self.beliefs.depth();
-        self.own_now(AnsiTransactionManager::commit_transaction)
-            .inspect_err(|_| {
-                self.resync();
-                self.forget_work_from(depth);
-            })?;
+        if let Err(error) = self.own_now(AnsiTransactionManager::commit_transaction) {
+            // The server may have come so far, and be gone since.
+            let unsure = self.take_work(|one| one.invalidates && one.depth >= depth);
+            self.resync();
+            self.forget_work_from(depth);
+            self.work_off(unsure);
+            return Err(error);
+        }
         self.beliefs.committed();
         if failed {
             self.forget_work_from(depth);
         }
-        for (level, _) in &mut self.after_commit {
-            *level = (*level).min(self.beliefs.depth());
+        for one in &mut self.after_commit {
+            one.depth = one.depth.min(self.beliefs.depth());
         }
         if self.beliefs.depth() == 0 {
-            for work in std::mem::take(&mut self.after_commit) {
-                (work.1)(self);
-            }
+            let first = self.take_work(|one| one.invalidates);
+            self.work_off(first);
+            let rest = self.take_work(|_| true);
+            self.work_off(rest);
         }
         Ok(())
+    }
+
+    /// Takes out the work of this kind that waits for a commit.
+    fn take_work(&mut self, which: impl Fn(&AfterCommit) -> bool) -> Vec<AfterCommit> {
+        let waiting = std::mem::take(&mut self.after_commit);
+        let (taken, left) = waiting.into_iter().partition(which);
+        self.after_commit = left;
+        taken
+    }
+
+    fn work_off(&mut self, waiting: Vec<AfterCommit>) {
+        for one in waiting {
+            (one.work)(self);
+        }
     }
 
     pub(super) fn rollback(&mut self) -> QueryResult<()> {
@@ -157,12 +175,16 @@ impl TenantConnection {
         self.own_now(AnsiTransactionManager::rollback_transaction)
             .inspect_err(|_| self.resync())?;
         self.beliefs.rolled_back();
+        // What was there inside may have been made there.
+        if let Some(scope) = self.scope.as_mut().filter(|scope| scope.looked_inside) {
+            scope.looked = None;
+        }
         Ok(())
     }
 
     /// Drops the work that waited for the commit of this level.
     fn forget_work_from(&mut self, depth: usize) {
-        self.after_commit.retain(|(level, _)| *level < depth);
+        self.after_commit.retain(|one| one.depth < depth);
     }
 
     fn transaction_has_failed(&mut self) -> bool {
@@ -183,7 +205,7 @@ impl TenantConnection {
         let depth = depth(self.status());
         if depth != self.beliefs.depth() {
             self.beliefs.resync(depth);
-            self.after_commit.retain(|(level, _)| *level <= depth);
+            self.after_commit.retain(|one| one.depth <= depth);
         }
     }
 }

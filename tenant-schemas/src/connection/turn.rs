@@ -83,12 +83,14 @@ impl TenantConnection {
     {
         match self.scope.as_ref().filter(|outer| outer.path == scope.path) {
             // Whether the name means the same is up to each of them.
-            Some(outer) => scope.looked = outer.looked,
+            Some(outer) => {
+                scope.looked = outer.looked;
+                scope.looked_inside = outer.looked_inside;
+            }
             None => self.turn_aside(&mut scope)?,
         }
         let outer = self.scope.replace(scope);
-        let lent = Lent { conn: self, outer };
-        f(&mut *lent.conn)
+        Lent::new(self, outer).call(f)
     }
 
     /// Turns to the scope for which the connection is lent, out of another one or none.
@@ -119,10 +121,10 @@ impl TenantConnection {
         self.observe();
         self.resident = None;
         scope.looked = Some(self.policy.generation());
+        scope.looked_inside = true;
         self.served.visit(scope.schema());
         let outer = self.scope.replace(scope);
-        let lent = Lent { conn: self, outer };
-        f(&mut *lent.conn)
+        Lent::new(self, outer).call(f)
     }
 
     /// Makes sure that the server has the path of the scope, whatever happened since.
@@ -235,14 +237,29 @@ impl TenantConnection {
 struct Lent<'a> {
     conn: &'a mut TenantConnection,
     outer: Option<Scope>,
+    /// The outer scope's path was left to its first statement.
+    due: bool,
+}
+
+impl<'a> Lent<'a> {
+    fn new(conn: &'a mut TenantConnection, outer: Option<Scope>) -> Self {
+        let due = conn.carrying.due;
+        Self { conn, outer, due }
+    }
+
+    fn call<R>(self, f: impl FnOnce(&mut TenantConnection) -> R) -> R {
+        f(&mut *self.conn)
+    }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let outer = self.outer.take();
         let stays = |outer: &Scope| is_path(&self.conn.resident, &outer.path);
-        // A tenant may have been chosen inside for good: what comes now is not that one's.
-        if !self.conn.carrying.due && !outer.as_ref().is_some_and(stays) {
+        let stays = outer.as_ref().is_some_and(stays);
+        // A tenant may have been chosen inside for good, or none: what comes now is not that one's.
+        self.conn.carrying.due |= self.due && !stays;
+        if !self.conn.carrying.due && !stays {
             self.conn.resident = None;
         }
         self.conn.scope = outer;

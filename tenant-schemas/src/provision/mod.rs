@@ -493,7 +493,7 @@ pub(crate) fn names_moved<'a>(
 ) {
     let names: Vec<SchemaName> = names.into_iter().cloned().collect();
     let registry = Arc::clone(registry);
-    conn.after_commit(move |_| {
+    conn.invalidate_after_commit(move |_| {
         for name in &names {
             registry.policy.name_moved(name);
         }

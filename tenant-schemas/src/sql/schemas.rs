@@ -1,7 +1,6 @@
 //! Schemas as such: whether one is there, making, renaming and dropping it.
 
 use diesel::connection::SimpleConnection as _;
-use diesel::dsl::exists;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
@@ -11,11 +10,19 @@ use super::within;
 use crate::name::SchemaName;
 
 /// Whether there is such a schema. Never fails for the name's sake.
+///
+/// It is asked as names are looked up, by what is committed now: a transaction that goes on seeing the past
+/// finds no tables in a schema that is gone. To read from the catalog makes the session hear of that.
 pub(crate) fn schema_exists(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<bool> {
-    diesel::select(exists(
-        pg_namespace::table.filter(pg_namespace::nspname.eq(schema.as_str())),
-    ))
-    .get_result(conn)
+    pg_namespace::table
+        .select(to_regnamespace(schema.quoted()).is_not_null())
+        .first(conn)
+}
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    #[sql_name = "pg_catalog.to_regnamespace"]
+    fn to_regnamespace(name: Text) -> Nullable<Oid>;
 }
 
 /// What PostgreSQL knows the schema by: a rename keeps it, one made anew has another.

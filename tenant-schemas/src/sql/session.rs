@@ -24,6 +24,9 @@ pub(crate) const DISCARD_PLANS: &str = "DISCARD PLANS";
 /// `lastval()`, channels that it listens to.
 pub(crate) const WASH: &str = "CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNLISTEN *";
 
+/// Gives back the locks that a session has.
+pub(crate) const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock_all()";
+
 /// Gives a session the role and the settings with which Diesel opened it.
 pub(crate) const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; \
      SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'";

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use diesel::connection::SimpleConnection as _;
+use diesel::connection::{SimpleConnection as _, TransactionManager as _};
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use tenant_schemas::{
     AppScope, DeleteOptions, DumpOptions, DumpTenant as _, Error, Lifecycle as _, SetCalls,
-    Tenancy, TenantConnection,
+    Tenancy, TenantConnection, TenantTransactionManager,
 };
 
 use crate::isolation::MODES;
@@ -254,5 +254,109 @@ fn a_schema_is_looked_for_in_a_transaction_that_has_deallocated_everything() {
             });
             assert_eq!(rooms.expect("read"), [""; 0], "{mode:?}, {before}");
         }
+    }
+}
+
+#[test]
+fn c20_what_a_renamed_tenant_left_is_not_found_by_who_has_its_name() {
+    for mode in MODES {
+        let db = Db::with(|builder| {
+            let builder = builder.app(customers()).app(hotels()).set_calls(mode);
+            builder.pool_size(2)
+        });
+        let [mut acme, mut globex] = db.tenants(["acme", "globex"]);
+        let mut held = db.tenancy.tenant(&acme).expect("acme");
+        leave_things(&mut held);
+        let mut public = db.tenancy.public().expect("public");
+        acme.rename(&mut public, &name("acme_inc"))
+            .expect("renamed");
+        globex.rename(&mut public, &name("acme")).expect("renamed");
+        let _ = held.with_schema(&name("acme"), |conn| Ok::<_, Error>(rooms_of(conn)));
+        drop(held);
+        // Whichever session it gets: the other one is out.
+        let mut conn = db.tenancy.tenant(&globex).expect("globex");
+        assert_eq!(rooms_of(&mut conn), [""; 0], "{mode:?}");
+    }
+}
+
+#[test]
+fn c20_a_scope_that_could_not_be_chosen_inside_leaves_nothing_of_the_last_tenant() {
+    for mode in MODES {
+        let (db, [acme, globex]) = one_session(mode);
+        leave_things(&mut db.tenancy.tenant(&acme).expect("acme"));
+        let mut conn = db.tenancy.tenant(&globex).expect("globex");
+        let inside = conn.with_tenant(&globex, |conn| conn.set_schema(&name("nobody")));
+        assert!(inside.is_err(), "there is no such schema");
+        assert_eq!(rooms_of(&mut conn), [""; 0], "{mode:?}");
+    }
+}
+
+/// What someone finds who borrows Diesel's own connection.
+fn found_by_a_borrower(conn: &mut PgConnection) -> (bool, Vec<String>) {
+    let found = conn.batch_execute("SELECT * FROM rooms").is_ok();
+    let timeout = "SELECT current_setting('statement_timeout') AS value";
+    (found, strings(conn, timeout))
+}
+
+#[test]
+fn c20_a_borrower_without_a_tenant_finds_nothing_of_the_last_one() {
+    for mode in MODES {
+        let (db, [acme, _]) = one_session(mode);
+        leave_things(&mut db.tenancy.tenant(&acme).expect("acme"));
+        let mut conn = db.tenancy.pool().get().expect("a connection");
+        // Chosen and refused, so that the session is there to be borrowed.
+        conn.set_schema(&name("nobody")).expect_err("no schema");
+        let found = found_by_a_borrower(&mut conn);
+        assert_eq!(found, (false, vec!["0".to_owned()]), "{mode:?}");
+        // What the borrower leaves is there the next time: it is their own.
+        let inner: &mut PgConnection = &mut conn;
+        inner
+            .batch_execute("CREATE TEMPORARY TABLE mine (id integer)")
+            .expect("made");
+        let inner: &mut PgConnection = &mut conn;
+        inner.batch_execute("SELECT * FROM mine").expect("there");
+    }
+}
+
+#[test]
+fn c05_a_transaction_that_sees_the_past_finds_no_schema_that_is_gone() {
+    for mode in MODES {
+        let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
+        let acme = db.tenant("acme");
+        let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL); \
+                    INSERT INTO public.rooms VALUES (1, 'Trap')";
+        db.raw().batch_execute(trap).expect("a trap");
+        let mut conn = db.tenancy.public().expect("public");
+        let read = conn.build_transaction().repeatable_read().run(|conn| {
+            assert_eq!(rooms_of(conn), ["Trap"], "it sees this moment from now on");
+            let mut other = db.tenancy.public().expect("public");
+            let with_schema = DeleteOptions::new().auto_drop_schema(true);
+            acme.delete_with(&mut other, with_schema).expect("deleted");
+            conn.with_tenant(&acme, |conn| Ok::<_, Error>(rooms_of(conn)))
+        });
+        let error = read.expect_err("there is no schema");
+        assert!(
+            matches!(error, Error::NoSuchSchema { .. }),
+            "{mode:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn c24_a_schema_that_was_made_in_a_transaction_is_not_there_when_that_is_rolled_back() {
+    for mode in MODES {
+        let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
+        let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL); \
+                    INSERT INTO public.rooms VALUES (1, 'Trap')";
+        db.raw().batch_execute(trap).expect("a trap");
+        let mut conn = db.tenancy.public().expect("public");
+        conn.begin_test_transaction().expect("begun");
+        let mut acme = crate::support::client("acme");
+        acme.save(&mut conn).expect("saved");
+        conn.set_tenant(&acme).expect("chosen");
+        assert_eq!(rooms_of(&mut conn), [""; 0]);
+        TenantTransactionManager::rollback_transaction(&mut *conn).expect("rolled back");
+        let read = rooms::table.select(rooms::name).load::<String>(&mut conn);
+        assert!(read.is_err(), "{mode:?}: {read:?}");
     }
 }
