@@ -22,6 +22,7 @@ use crate::model::{FieldRole, TenantModel};
 use crate::name::{SchemaName, SchemaNamePolicy};
 use crate::pool::Baseline;
 use crate::pooler::refuse_shared_sessions;
+use crate::random;
 use crate::registry::{LoadedApp, Registry, check_declarations, in_order};
 use crate::script::Script;
 use crate::tenancy::Tenancy;
@@ -438,6 +439,8 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 on_connect: self.on_connect,
                 generation: AtomicU64::new(0),
                 moved: Mutex::default(),
+                moves: AtomicU64::new(0),
+                origin: random::number(),
                 rack: Rack::default(),
             }),
             templates,

@@ -16,6 +16,13 @@ pub(crate) enum Change {
     Tenant(String),
     /// Whose this domain is.
     Domain(String),
+    /// Who had the schema of this name: another has it now, or nobody.
+    Name {
+        /// The process that did it, if it said so.
+        origin: String,
+        /// The name.
+        schema: String,
+    },
     /// Anything.
     Anything,
 }
@@ -27,6 +34,13 @@ impl Change {
         match payload.split_once(':') {
             Some(("schema", schema)) => Self::Tenant(schema.to_owned()),
             Some(("domain", domain)) => Self::Domain(domain.to_owned()),
+            Some(("moved", moved)) if moved.contains(':') => {
+                let (origin, schema) = moved.split_once(':').unwrap_or_default();
+                Self::Name {
+                    origin: origin.to_owned(),
+                    schema: schema.to_owned(),
+                }
+            }
             _ => Self::Anything,
         }
     }

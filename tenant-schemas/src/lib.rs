@@ -60,6 +60,7 @@ mod path;
 mod pool;
 mod pooler;
 mod provision;
+mod random;
 mod registry;
 mod report;
 #[cfg(feature = "resolve")]

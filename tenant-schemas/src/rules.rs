@@ -42,7 +42,7 @@ fn carrier(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
 fn announcements(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
     for (table, pairs) in announced(registry) {
         conn.own(|inner| {
-            if sql::changes::is_announced(inner, &table)? {
+            if sql::changes::is_announced(inner, registry.public(), &table, &pairs)? {
                 return Ok(());
             }
             sql::changes::create_announcer(inner, registry.public())?;

@@ -76,7 +76,7 @@ impl TenantConnection {
             return Ok(None);
         };
         self.observe();
-        let generation = self.policy.generation();
+        let epoch = self.policy.epoch();
         let Some(scope) = self.scope.clone() else {
             return Ok(None);
         };
@@ -91,7 +91,7 @@ impl TenantConnection {
         if again {
             // The type looks for the schema. If the statement fails, the path is due still.
             if let Some(scope) = &mut self.scope {
-                scope.looked = Some(generation);
+                scope.looked = Some(epoch);
             }
             if !is_path(&self.cached, &path) {
                 let types = self.inner.get_metadata_cache();
@@ -127,7 +127,7 @@ impl TenantConnection {
         self.beliefs.depth() == 0
             && (kept || plain)
             && !self.notes.raw_transaction()
-            && self.generation == self.policy.generation()
+            && self.epoch == self.policy.epoch()
             && !matches!(self.cache_size, CacheSize::Disabled)
             && !self.plans.have_to_go(path, self.policy.max_tenants)
             && self.policy.means_the_same(scope)

@@ -47,6 +47,7 @@ use self::watch::{Notes, Watch};
 use self::written::Texts;
 
 pub(crate) use self::rack::Rack;
+use self::scope::Epoch;
 pub use self::scope::SetCalls;
 pub(crate) use self::scope::{OnConnect, Policy, Scope};
 pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
@@ -185,8 +186,8 @@ pub struct TenantConnection {
     resident: Belief,
     /// Some tenant may have left something since everything was removed from the session.
     stained: bool,
-    /// The migration run up to which plans were made anew.
-    generation: u64,
+    /// The changes that plans and whoever left something take notice of.
+    epoch: Epoch,
     /// What the user asked of Diesel's statement cache.
     cache_size: CacheSize,
     /// The user set an instrumentation of their own.
@@ -223,7 +224,7 @@ impl TenantConnection {
             texts: Texts::default(),
             resident: None,
             stained: false,
-            generation: 0,
+            epoch: Epoch::default(),
             cache_size: CacheSize::Unbounded,
             instrumented: false,
             served: Served::default(),
@@ -242,7 +243,7 @@ impl TenantConnection {
         policy: Arc<Policy>,
         owner: Arc<dyn Any + Send + Sync>,
     ) -> QueryResult<()> {
-        self.generation = policy.generation();
+        self.epoch = policy.epoch();
         self.policy = policy;
         self.owner = Some(owner);
         self.customize()?;

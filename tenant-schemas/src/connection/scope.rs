@@ -157,6 +157,15 @@ impl fmt::Debug for OnConnect {
     }
 }
 
+/// How many changes there were, of which a connection may not have taken notice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Epoch {
+    /// Schemas were changed: plans may be stuck on what was there before.
+    pub(super) generation: u64,
+    /// Names of schemas mean others: so may a path, and whoever left something there.
+    pub(super) moves: u64,
+}
+
 /// The rules for all connections of a pool.
 #[derive(Debug)]
 pub(crate) struct Policy {
@@ -167,11 +176,15 @@ pub(crate) struct Policy {
     pub(crate) max_tenants: usize,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) on_connect: Vec<OnConnect>,
-    /// Counts changes to schemas: a plan that is older may be stuck on `public`, a scope whose schema was
-    /// looked for before may have lost it.
+    /// Counts changes to schemas: a plan that is older may be stuck on `public`.
     pub(crate) generation: AtomicU64,
-    /// Names of schemas that this process took away from a tenant, or gave to one, and when.
+    /// Names of schemas that were taken away from a tenant, or given to one, and when this process heard
+    /// of it.
     pub(crate) moved: Mutex<HashMap<SchemaName, Instant>>,
+    /// Counts these.
+    pub(crate) moves: AtomicU64,
+    /// By what this process knows changes of its own when it hears of them.
+    pub(crate) origin: String,
     /// The sessions of the pool.
     pub(crate) rack: Rack,
 }
@@ -198,14 +211,19 @@ impl Policy {
         path.extra(self.extra.iter().cloned())
     }
 
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+    /// How much has changed so far.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch {
+            generation: self.generation.load(Ordering::Acquire),
+            moves: self.moves.load(Ordering::Acquire),
+        }
     }
 
     /// A name means another schema from now on, or none: older scopes of it have ended.
     pub(crate) fn name_moved(&self, schema: &SchemaName) {
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         moved.insert(schema.clone(), Instant::now());
+        self.moves.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether the name of a scope's schema meant the same when the scope was made.
@@ -234,6 +252,8 @@ impl Default for Policy {
             on_connect: Vec::new(),
             generation: AtomicU64::new(0),
             moved: Mutex::default(),
+            moves: AtomicU64::new(0),
+            origin: String::new(),
             rack: Rack::default(),
         }
     }
@@ -246,8 +266,8 @@ pub(crate) struct Scope {
     pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
     /// When it was made: a tenant that has the schema's name since is another.
     pub(crate) since: Instant,
-    /// The generation in which its schema was looked for; `None` if it never was.
-    pub(super) looked: Option<u64>,
+    /// What had changed when its schema was looked for; `None` if it never was.
+    pub(super) looked: Option<Epoch>,
     /// That was in a transaction, which may have made it.
     pub(super) looked_inside: bool,
 }

@@ -16,7 +16,7 @@ use crate::sql::{self, session::Prepared};
 use super::TenantConnection;
 use super::belief::is_path;
 use super::carry::Carrier;
-use super::scope::{Scope, SetCalls};
+use super::scope::{Epoch, Scope, SetCalls};
 
 /// What leaves a scope, besides the path: a nested scope keeps more than a checkout does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,14 @@ pub(super) struct PathChanges {
     aged: bool,
     turns: bool,
     clears: bool,
-    generation: u64,
+    epoch: Epoch,
 }
 
 impl TenantConnection {
     /// Looks for the schema of a scope, and sends its path.
     pub(super) fn arrive(&mut self, scope: &mut Scope, arrival: Arrival) -> Result<()> {
         // What changes while it is looked for has it looked for again.
-        let generation = self.policy.generation();
+        let epoch = self.policy.epoch();
         self.refuse_moved(scope)?;
         if self.beliefs.depth() == 0 {
             self.send_path(scope, Some(arrival))?;
@@ -53,7 +53,7 @@ impl TenantConnection {
                 Err(error) => return Err(Error::database("looking for the schema", error)),
             }
         }
-        scope.looked = Some(generation);
+        scope.looked = Some(epoch);
         scope.looked_inside = self.beliefs.depth() > 0;
         Ok(())
     }
@@ -84,8 +84,8 @@ impl TenantConnection {
         let local = self.beliefs.depth() > 0;
         let arrives = arrival == Some(Arrival::Checkout);
         // The name may have been another tenant's when the session had it.
-        let aged = self.generation != self.policy.generation();
-        let washes = arrives && (aged || !is_path(&self.resident, &scope.path));
+        let unsure = self.epoch != self.policy.epoch();
+        let washes = arrives && (unsure || !is_path(&self.resident, &scope.path));
         if arrives && !washes && self.stay(scope)? {
             return Ok(());
         }
@@ -212,14 +212,14 @@ impl TenantConnection {
 
     /// What changes in our caches if the server is given `path`.
     pub(super) fn path_changes(&self, path: &Arc<SearchPath>) -> PathChanges {
-        let generation = self.policy.generation();
-        let aged = generation != self.generation;
+        let epoch = self.policy.epoch();
+        let aged = epoch.generation != self.epoch.generation;
         let turns = aged || !is_path(&self.cached, path);
         PathChanges {
             aged,
             turns,
             clears: aged || turns && self.plans.have_to_go(path, self.policy.max_tenants),
-            generation,
+            epoch,
         }
     }
 
@@ -260,7 +260,7 @@ impl TenantConnection {
         let fits = self.beliefs.depth() > 0
             && !self.has_path(&path)
             && self.was_looked_for(scope)
-            && self.generation == self.policy.generation();
+            && self.epoch == self.policy.epoch();
         let changes = fits.then(|| self.path_changes(&path))?;
         (!changes.clears).then_some((path, changes))
     }
@@ -268,11 +268,11 @@ impl TenantConnection {
     pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: PathChanges) {
         self.beliefs.sent(path);
         self.stained = true;
-        if changes.aged {
+        if changes.epoch != self.epoch {
             // Whoever left something may have another name now, and someone else the path.
             self.resident = None;
         }
-        self.generation = changes.generation;
+        self.epoch = changes.epoch;
         if changes.clears {
             self.forget_prepared();
             self.plans.clear();

@@ -60,7 +60,7 @@ impl TenantConnection {
         if stays || self.carrying.due {
             self.refuse_moved(&scope)?;
             // Whoever is resident was looked for, and no schema was changed since.
-            scope.looked = stays.then_some(self.generation);
+            scope.looked = stays.then_some(self.epoch);
             if let Some(path) = self.cached.as_ref().filter(|path| **path == scope.path) {
                 scope.path = Arc::clone(path);
             }
@@ -120,7 +120,7 @@ impl TenantConnection {
     ) -> std::result::Result<R, E> {
         self.observe();
         self.resident = None;
-        scope.looked = Some(self.policy.generation());
+        scope.looked = Some(self.policy.epoch());
         scope.looked_inside = true;
         self.served.visit(scope.schema());
         let outer = self.scope.replace(scope);
@@ -164,7 +164,7 @@ impl TenantConnection {
     /// Whether no schema was changed since that of `scope` was looked for. That another scope's was,
     /// in between, says nothing of it.
     pub(super) fn was_looked_for(&self, scope: &Scope) -> bool {
-        scope.looked == Some(self.policy.generation())
+        scope.looked == Some(self.policy.epoch())
     }
 
     /// Takes notice of everything that happened since the last time.
@@ -209,7 +209,7 @@ impl TenantConnection {
             && !self.notes.raw_transaction()
             && self.beliefs.hold(path)
             && is_path(&self.cached, path)
-            && self.generation == self.policy.generation()
+            && self.epoch == self.policy.epoch()
     }
 
     /// The scope's schema has another name now.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
-use super::{DeleteOptions, Deleted, happened, look_again, names_moved, not_saved, saved_row};
+use super::{
+    DeleteOptions, Deleted, happened, look_again, names_moved, not_saved, saved_row, sign,
+};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::event::What;
@@ -60,6 +62,7 @@ pub(super) fn delete<T: TenantModel>(
         })
         .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
     }
+    sign(conn, registry)?;
     let deleted = conn
         .with_public(|conn| row.delete_row(conn))
         .map_err(|error: DieselError| {

@@ -317,8 +317,8 @@ pub trait Lifecycle: TenantModel {
     ///
     /// A connection in the scope of the tenant follows to the new name. Others
     /// that are out in its scope get [`Error::NoSuchSchema`] from then on if they
-    /// are of the same pool, whoever takes the name; those of other processes go on under
-    /// the name until their next checkout. A statement that is on its way when the rename
+    /// are of the same pool, or of a process with a directory that has heard of it,
+    /// whoever takes the name; those of other processes go on under the name until their next checkout. A statement that is on its way when the rename
     /// commits finds no such schema, and looks into the shared one if that is in the path.
     /// Rename while nobody works for the tenant, or suspend it before.
     ///
@@ -498,6 +498,12 @@ pub(crate) fn names_moved<'a>(
             registry.policy.name_moved(name);
         }
     });
+}
+
+/// Lets this process know the names that it moves when it hears of them.
+fn sign(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
+    conn.own(|inner| sql::changes::sign(inner, &registry.policy.origin))
+        .map_err(|error| Error::database("signing a change of tenants", error))
 }
 
 /// The registry of a connection's tenancy, if it is one of this model.

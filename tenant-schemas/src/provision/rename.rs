@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{duplicate, look_again, names_moved, not_saved, saved_row};
+use super::{duplicate, look_again, names_moved, not_saved, saved_row, sign};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::ledger;
@@ -36,6 +36,7 @@ pub(super) fn rename<T: TenantModel>(
     if new {
         return Err(Error::SchemaExists { schema: to.clone() });
     }
+    sign(conn, registry)?;
     row.set_schema_name(to.clone());
     let stored = conn
         .with_public(|conn| row.update_row(conn))

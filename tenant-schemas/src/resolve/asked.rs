@@ -55,7 +55,9 @@ impl<'a> Stale<'a> {
         let mut stale = Self::default();
         for change in changes {
             match change {
-                Change::Tenant(schema) => drop(stale.schemas.insert(schema)),
+                Change::Tenant(schema) | Change::Name { schema, .. } => {
+                    stale.schemas.insert(schema);
+                }
                 Change::Domain(domain) => drop(stale.domains.insert(domain)),
                 Change::Anything => stale.everything = true,
             }

@@ -527,7 +527,7 @@ impl<T: TenantModel> Watcher for Inner<T> {
             names.extend(changes.iter().filter_map(|change| match change {
                 Change::Tenant(schema) => Some(self.hash(By::Schema, schema)),
                 Change::Domain(domain) => Some(self.hash(By::Domain, domain)),
-                Change::Anything => None,
+                Change::Name { .. } | Change::Anything => None,
             }));
             if names.len() > MAX_NAMES {
                 state.names = None;
@@ -537,6 +537,24 @@ impl<T: TenantModel> Watcher for Inner<T> {
         self.known
             .retain(|key, entry| !outdated.has(key, entry.tenant.schema_name().as_str()));
         self.absent.clear();
+        drop(state);
+        self.end_scopes(changes);
+    }
+}
+
+impl<T: TenantModel> Inner<T> {
+    /// Ends the scopes of names that other processes took away from their tenants. What this one does
+    /// ends them at once; to hear of it later would end those of the next who has the name.
+    fn end_scopes(&self, changes: &[Change]) {
+        let policy = &self.tenancy.registry().policy;
+        for change in changes {
+            if let Change::Name { origin, schema } = change
+                && *origin != policy.origin
+                && let Ok(schema) = SchemaName::with_policy(schema, SchemaNamePolicy::Quoted)
+            {
+                policy.name_moved(&schema);
+            }
+        }
     }
 }
 

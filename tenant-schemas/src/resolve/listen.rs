@@ -122,7 +122,7 @@ fn names<T: TenantModel>(inner: &Inner<T>, conn: &mut PgConnection) -> Result<Op
     let most = i64::try_from(MAX_NAMES).unwrap_or(i64::MAX);
     let mut names = Names::default();
     for (table, pairs) in rules::announced(registry) {
-        if !sql::changes::is_announced(conn, &table).map_err(failed)? {
+        if !sql::changes::is_announced(conn, registry.public(), &table, &pairs).map_err(failed)? {
             return Err(missing_announcements(&table));
         }
         if !inner.knows_names {

@@ -7,16 +7,16 @@ use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{Binary, Bool, Text};
 
-use super::identifier;
+use super::{identifier, literal, within};
 use crate::name::SchemaName;
 
 /// The channel.
 pub(crate) const CHANNEL: &str = "tenant_schemas";
 
-/// The function and the triggers; a number in the name would be the way to another body.
-const ANNOUNCER: &str = "__tenant_schemas_announce";
+/// The function and the triggers; another number is the way to another body.
+const ANNOUNCER: &str = "__tenant_schemas_announce_2";
 const ON_ROWS: &str = "__tenant_schemas_rows";
 const ON_TRUNCATE: &str = "__tenant_schemas_truncate";
 
@@ -26,19 +26,43 @@ struct Found {
     found: bool,
 }
 
-/// Whether changes of a table are announced.
-pub(crate) fn is_announced(conn: &mut PgConnection, table: &str) -> QueryResult<bool> {
+/// The setting of a transaction that says who changes what is announced.
+const ORIGIN: &str = "tenant_schemas.origin";
+
+/// Whether changes of a table are announced, with these words and columns, and in ordinary sessions.
+pub(crate) fn is_announced(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    table: &str,
+    pairs: &[(&str, &str)],
+) -> QueryResult<bool> {
+    // As the catalog has the arguments of a trigger: each ends with a zero.
+    let arguments: Vec<u8> = pairs
+        .iter()
+        .flat_map(|(word, column)| [word, column])
+        .flat_map(|argument| argument.bytes().chain([0]))
+        .collect();
     let row: Found = diesel::sql_query(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger \
-         WHERE tgrelid = pg_catalog.to_regclass($1) AND tgname = $2 AND tgenabled <> 'D') AS found",
+         WHERE tgrelid = pg_catalog.to_regclass($1) AND tgname = $2 AND tgenabled IN ('O', 'A') \
+         AND tgfoid = pg_catalog.to_regproc($3) AND tgargs = $4) AS found",
     )
     .bind::<Text, _>(table)
     .bind::<Text, _>(ON_ROWS)
+    .bind::<Text, _>(within(public, ANNOUNCER))
+    .bind::<Binary, _>(arguments)
     .get_result(conn)?;
     Ok(row.found)
 }
 
+/// Signs what the transaction that is open changes: who listens knows it for their own.
+pub(crate) fn sign(conn: &mut PgConnection, origin: &str) -> QueryResult<()> {
+    conn.batch_execute(&format!("SET LOCAL {ORIGIN} TO {}", literal(origin)))
+}
+
 /// Makes the function that announces; the arguments of a trigger are pairs of a word and a column.
+/// Where a tenant goes, or its schema gets another name, it is also said that the name has moved, and who
+/// did that.
 ///
 /// A notification has room for 8,000 bytes. A longer name is announced as anything, or the
 /// row could not be written.
@@ -48,6 +72,8 @@ pub(crate) fn create_announcer(conn: &mut PgConnection, public: &SchemaName) -> 
          SET search_path = pg_catalog AS $announce$
 DECLARE
     at integer := 0;
+    old_value text;
+    new_value text;
     said text;
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
@@ -55,13 +81,19 @@ BEGIN
         RETURN NULL;
     END IF;
     WHILE at < TG_NARGS LOOP
+        old_value := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) ->> TG_ARGV[at + 1] END;
+        new_value := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) ->> TG_ARGV[at + 1] END;
         IF TG_OP <> 'INSERT' THEN
-            said := TG_ARGV[at] || ':' || coalesce(to_jsonb(OLD) ->> TG_ARGV[at + 1], '');
+            said := TG_ARGV[at] || ':' || coalesce(old_value, '');
             PERFORM pg_notify('{CHANNEL}', CASE WHEN octet_length(said) < 8000 THEN said ELSE '*' END);
         END IF;
         IF TG_OP <> 'DELETE' THEN
-            said := TG_ARGV[at] || ':' || coalesce(to_jsonb(NEW) ->> TG_ARGV[at + 1], '');
+            said := TG_ARGV[at] || ':' || coalesce(new_value, '');
             PERFORM pg_notify('{CHANNEL}', CASE WHEN octet_length(said) < 8000 THEN said ELSE '*' END);
+        END IF;
+        IF TG_ARGV[at] = 'schema' AND old_value <> coalesce(new_value, '') THEN
+            PERFORM pg_notify('{CHANNEL}',
+                'moved:' || coalesce(current_setting('{ORIGIN}', true), '') || ':' || old_value);
         END IF;
         at := at + 2;
     END LOOP;
@@ -81,7 +113,7 @@ pub(crate) fn announce(
 ) -> QueryResult<()> {
     let arguments: Vec<String> = pairs
         .iter()
-        .flat_map(|(word, column)| [super::literal(word), super::literal(column)])
+        .flat_map(|(word, column)| [literal(word), literal(column)])
         .collect();
     let function = format!("{}.{}", public.quoted(), identifier(ANNOUNCER));
     conn.batch_execute(&format!(

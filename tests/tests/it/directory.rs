@@ -10,7 +10,8 @@ use diesel::prelude::*;
 use tenant_schemas::resolve::{Directory, DirectoryBuilder};
 use tenant_schemas::{Lifecycle as _, SaveOptions};
 
-use crate::support::{Client, Db, client, customers, hotels, name};
+use crate::isolation::MODES;
+use crate::support::{Client, Db, client, customers, hotels, insert_room, name, rooms, rooms_of};
 
 fn directory(db: &Db) -> Directory<Client> {
     let directory = Directory::builder(&db.tenancy).build();
@@ -449,22 +450,95 @@ fn the_time_to_live_holds_with_a_listener_too() {
 
 #[test]
 fn a_database_that_announces_nothing_is_asked_each_time_until_it_is_migrated() {
-    let db = Db::new();
-    row(&db, "acme");
-    db.raw()
-        .batch_execute("DROP FUNCTION __tenant_schemas_announce() CASCADE")
-        .expect("dropped");
-    let directory = Directory::builder(&db.tenancy).build();
-    assert!(!directory.is_listening());
-    for queries in 1..=3 {
-        assert_eq!(found(&directory, "acme.my-domain.com"), acme());
-        assert_eq!(directory.queries(), queries);
+    let of_another_column = "DROP TRIGGER __tenant_schemas_rows ON clients; \
+         CREATE TRIGGER __tenant_schemas_rows AFTER INSERT OR UPDATE OR DELETE ON clients \
+         FOR EACH ROW EXECUTE FUNCTION __tenant_schemas_announce_2('schema', 'schema_name', 'domain', 'host')";
+    for spoil in [
+        "DROP FUNCTION __tenant_schemas_announce_2() CASCADE",
+        "ALTER TABLE clients DISABLE TRIGGER __tenant_schemas_rows",
+        "ALTER TABLE clients ENABLE REPLICA TRIGGER __tenant_schemas_rows",
+        of_another_column,
+    ] {
+        let db = Db::new();
+        row(&db, "acme");
+        db.raw().batch_execute(spoil).expect(spoil);
+        let directory = Directory::builder(&db.tenancy).build();
+        assert!(!directory.is_listening(), "{spoil}");
+        for queries in 1..=3 {
+            assert_eq!(found(&directory, "acme.my-domain.com"), acme());
+            assert_eq!(directory.queries(), queries);
+        }
+        let migrated = db.tenancy.migrate().shared().run();
+        migrated
+            .and_then(tenant_schemas::Report::into_result)
+            .expect("migrated");
+        eventually("it listens", || directory.is_listening());
     }
-    let migrated = db.tenancy.migrate().shared().run();
-    migrated
-        .and_then(tenant_schemas::Report::into_result)
-        .expect("migrated");
-    eventually("it listens", || directory.is_listening());
+}
+
+#[test]
+fn c60_a_name_that_another_process_has_moved_takes_no_scope_and_nothing_that_is_left_along() {
+    for mode in MODES {
+        let db = Db::with(|builder| {
+            let builder = builder.app(customers()).app(hotels()).set_calls(mode);
+            builder.pool_size(2)
+        });
+        let [mut acme, mut globex] = db.tenants(["acme", "globex"]);
+        for tenant in [&acme, &globex] {
+            let mut conn = db.tenancy.tenant(tenant).expect("a connection");
+            insert_room(&mut conn, 1, tenant.schema_name.as_str());
+        }
+        let directory = Directory::builder(&db.tenancy).build();
+        assert!(directory.is_listening());
+        let known = directory.by_schema("acme").expect("asked");
+        assert_eq!(known.map(|tenant| tenant.id), Some(acme.id));
+        let mut held = db.tenancy.tenant(&acme).expect("acme");
+        assert_eq!(rooms_of(&mut held), ["acme"]);
+        let mut left = db.tenancy.tenant(&acme).expect("acme");
+        let leave = "CREATE TEMPORARY TABLE rooms AS SELECT 9 AS id, 'Leak'::text AS name";
+        left.batch_execute(leave).expect("left");
+        assert_eq!(rooms_of(&mut left), ["Leak"], "it is there to be read");
+        drop(left);
+
+        // As another process does it.
+        let other = db.again(|builder| builder.app(customers()).app(hotels()));
+        let mut public = other.public().expect("public");
+        acme.rename(&mut public, &name("acme_inc"))
+            .expect("renamed");
+        globex.rename(&mut public, &name("acme")).expect("renamed");
+        eventually("it is heard of", || {
+            let heard = directory.by_schema("acme").expect("asked");
+            heard.is_some_and(|tenant| tenant.id == globex.id)
+        });
+        thread::sleep(Duration::from_millis(50));
+        let there = db.strings("SELECT name AS value FROM acme.rooms");
+        assert_eq!(there, ["globex"], "that is there to be read");
+        let read = rooms::table.select(rooms::name).load::<String>(&mut held);
+        assert!(read.is_err(), "{mode:?}: {read:?}");
+        // The other session is the one that has something of acme's.
+        let mut conn = db.tenancy.tenant(&globex).expect("globex");
+        assert_eq!(rooms_of(&mut conn), ["globex"], "{mode:?}");
+    }
+}
+
+#[test]
+fn what_this_process_renames_ends_no_scope_of_the_next_who_has_the_name() {
+    let db = Db::new();
+    let [mut acme, mut globex] = db.tenants(["acme", "globex"]);
+    let directory = Directory::builder(&db.tenancy).build();
+    assert!(directory.is_listening());
+    let mut public = db.tenancy.public().expect("public");
+    let renamed = public.transaction(|conn| {
+        acme.rename(conn, &name("acme_inc"))?;
+        globex.rename(conn, &name("acme"))
+    });
+    renamed.expect("renamed");
+    // Before it is heard of, which takes some milliseconds.
+    let mut held = db.tenancy.tenant(&globex).expect("a connection");
+    for _ in 0..20 {
+        assert_eq!(rooms_of(&mut held), [""; 0]);
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Making a schema ahead, and dropping one that is out of date.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 
 use diesel::pg::PgConnection;
@@ -13,6 +11,7 @@ use crate::ledger;
 use crate::migrate::{Failures, Job, locked};
 use crate::name::SchemaName;
 use crate::provision::{forget_state, transaction};
+use crate::random;
 use crate::registry::{Kind, Registry};
 use crate::script::hex;
 use crate::sql;
@@ -28,10 +27,10 @@ pub(super) fn make(
     registry: &Arc<Registry>,
     kind: &Kind,
 ) -> Result<()> {
-    let number = number();
+    let number = random::number();
     let making: SchemaName = format!("{MAKING}{number}").parse()?;
     // Another number, or what says that one could not be told from what has the name it should.
-    let ready: SchemaName = format!("{READY}{}", self::number()).parse()?;
+    let ready: SchemaName = format!("{READY}{}", random::number()).parse()?;
     locked(conn, &making, |conn| {
         let rest = transaction(conn, registry, |conn| begin(conn, registry, kind, &making))?;
         let made = match rest {
@@ -52,10 +51,6 @@ pub(super) fn make(
         }
         named
     })
-}
-
-fn number() -> String {
-    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// Makes the schema as far as a transaction can; returns the rest.
