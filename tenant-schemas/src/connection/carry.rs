@@ -102,7 +102,6 @@ impl TenantConnection {
             self.ensure()?;
         }
         let stays = is_path(&self.resident, &path);
-        self.stained = true;
         // Whatever comes of it, what was known is not known any more.
         self.beliefs.unknown();
         self.resident = None;

@@ -59,7 +59,7 @@ pub(crate) const MAX_TENANTS: usize = 200;
 struct AfterCommit {
     /// The level of transaction that has to be committed.
     depth: usize,
-    /// It has others look again, and does no harm if nothing was committed.
+    /// It has others look again, also if nobody knows whether it was committed.
     invalidates: bool,
     work: Box<dyn FnOnce(&mut TenantConnection) + Send>,
 }

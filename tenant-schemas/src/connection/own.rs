@@ -18,7 +18,9 @@ impl TenantConnection {
             self.observe();
             if let Err(error) = self.settle() {
                 log::debug!("a statement of our own runs on a path without a schema: {error}");
-                let _ = self.close_path();
+                if self.close_path().is_err() {
+                    self.condemn();
+                }
             }
         }
         self.own_now(f)

@@ -267,7 +267,6 @@ impl TenantConnection {
 
     pub(super) fn path_sent(&mut self, path: &Arc<SearchPath>, changes: PathChanges) {
         self.beliefs.sent(path);
-        self.stained = true;
         if changes.epoch != self.epoch {
             // Whoever left something may have another name now, and someone else the path.
             self.resident = None;
@@ -336,9 +335,15 @@ impl TenantConnection {
             return self.own_now(|inner| inner.batch_execute(sql::session::CLOSED_PATH));
         }
         if self.notes.settings() && !self.notes.raw_transaction() {
-            self.own_now(|inner| inner.batch_execute(sql::session::RESET_SESSION))?;
-            self.customize()?;
-            self.notes.settings_were_reset();
+            let reset = self.own_now(|inner| inner.batch_execute(sql::session::RESET_SESSION));
+            match reset.and_then(|()| self.customize()) {
+                Ok(()) => self.notes.settings_were_reset(),
+                // The path is closed all the same, and nobody is given the session after this.
+                Err(error) => {
+                    log::warn!("the settings of a session could not be reset: {error}");
+                    self.condemn();
+                }
+            }
         }
         let message = [
             sql::session::UNLOCK,

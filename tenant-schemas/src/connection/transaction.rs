@@ -6,7 +6,7 @@ use diesel::connection::{
     AnsiTransactionManager, InTransactionStatus, SimpleConnection as _, TransactionManager,
     TransactionManagerStatus, ValidTransactionManagerStatus,
 };
-use diesel::result::{Error as DieselError, QueryResult};
+use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 
 use crate::error::Error;
 use crate::sql;
@@ -133,7 +133,11 @@ impl TenantConnection {
         let depth = self.beliefs.depth();
         if let Err(error) = self.own_now(AnsiTransactionManager::commit_transaction) {
             // The server may have come so far, and be gone since.
-            let unsure = self.take_work(|one| one.invalidates && one.depth >= depth);
+            let unsure = if self.is_dead() || is_lost(&error) {
+                self.take_work(|one| one.invalidates && one.depth >= depth)
+            } else {
+                Vec::new()
+            };
             self.resync();
             self.forget_work_from(depth);
             self.work_off(unsure);
@@ -208,6 +212,17 @@ impl TenantConnection {
             self.after_commit.retain(|one| one.depth <= depth);
         }
     }
+}
+
+/// Whether an error is that of a connection, whose server may have done all the same what it was told.
+fn is_lost(error: &DieselError) -> bool {
+    matches!(
+        error,
+        DieselError::DatabaseError(
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+            _
+        )
+    )
 }
 
 /// The depth in Diesel's own bookkeeping; a broken connection has none.

@@ -49,6 +49,7 @@ impl TenantConnection {
             });
         }
         self.scope = None;
+        self.stained = true;
         self.carrying.due = false;
         // Diesel does not notice each death: ask the server after a failure.
         let failed = self.notes.take_failed();
@@ -97,16 +98,17 @@ impl TenantConnection {
     fn turn_aside(&mut self, scope: &mut Scope) -> Result<()> {
         self.observe();
         self.settle()?;
-        let arrival = if self.scope.is_some() {
-            self.resident = None;
-            Arrival::Lent
-        } else if self.beliefs.depth() == 0 || self.in_test_transaction() {
-            // Whatever there is was left by the tenant before.
-            Arrival::Checkout
-        } else {
+        if self.scope.is_none() && self.beliefs.depth() > 0 && !self.in_test_transaction() {
             return Err(Error::NoScope);
-        };
-        self.arrive(scope, arrival)?;
+        }
+        if self.scope.is_none() && self.stained {
+            // Whatever there is was left by the tenant before. What comes later is the holder's own.
+            self.arrive(scope, Arrival::Checkout)?;
+            self.stained = false;
+        } else {
+            self.resident = None;
+            self.arrive(scope, Arrival::Lent)?;
+        }
         self.served.visit(scope.schema());
         Ok(())
     }
@@ -225,6 +227,7 @@ impl TenantConnection {
     /// Gives up the tenant; the pool calls it when the connection comes back.
     pub(super) fn leave(&mut self) {
         self.scope = None;
+        self.stained = true;
         self.carrying.due = false;
         self.after_commit.clear();
         if std::mem::take(&mut self.instrumented) {
@@ -254,7 +257,15 @@ impl<'a> Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let outer = self.outer.take();
+        let mut outer = self.outer.take();
+        if let (Some(outer), Some(inner)) = (&mut outer, &self.conn.scope)
+            && inner.path == outer.path
+            && self.conn.policy.means_the_same(outer)
+        {
+            // The same schema, which was looked for inside.
+            outer.looked = inner.looked;
+            outer.looked_inside = inner.looked_inside;
+        }
         let stays = |outer: &Scope| is_path(&self.conn.resident, &outer.path);
         let stays = outer.as_ref().is_some_and(stays);
         // A tenant may have been chosen inside for good, or none: what comes now is not that one's.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use diesel::Connection as _;
 use diesel::connection::SimpleConnection as _;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +11,7 @@ use crate::event::{Event, What};
 use crate::ledger;
 use crate::migrate::{Failures, Job, emit};
 use crate::model::TenantModel;
-use crate::provision::{Work, happened, locked_row, registry_of};
+use crate::provision::{Work, happened, locked_row, registry_of, transaction};
 use crate::registry::{Kind, Registry};
 use crate::sql;
 use crate::tenancy::Tenancy;
@@ -246,7 +245,7 @@ fn provision<T: TenantModel>(
     conn.own(|inner| make_table(inner, registry))
         .map_err(failed)?;
     if readiness(conn, registry, &asked)?.pop() == Some(Readiness::NoSchema) {
-        let work = conn.transaction(|conn| {
+        let work = transaction(conn, registry, |conn| {
             let there = conn
                 .own(|inner| {
                     ledger::lock_in_transaction(inner, schema)?;

@@ -20,6 +20,7 @@ use crate::ledger;
 use crate::model::{RowId as _, TenantModel};
 use crate::name::SchemaName;
 use crate::registry::Registry;
+use crate::sql::tables::RowLock;
 use crate::{rules, sql};
 
 use self::delete::{Deletion, delete};
@@ -593,7 +594,8 @@ pub(crate) fn locked_row<T: TenantModel>(
     conn.own(|inner| ledger::lock_in_transaction(inner, schema))
         .map_err(|error| Error::database(format!("taking the lock of schema {schema}"), error))?;
     let row = saved_row(tenant, conn)?.ok_or_else(|| not_saved(tenant))?;
-    keep_name(tenant, conn, registry)?;
+    // Migrations may take long, and lock the table: who changes the row must not wait for them.
+    keep_name(tenant, conn, registry, RowLock::Keep)?;
     Ok(row)
 }
 
@@ -602,11 +604,12 @@ fn keep_name<T: TenantModel>(
     tenant: &T,
     conn: &mut TenantConnection,
     registry: &Registry,
+    lock: RowLock,
 ) -> Result<()> {
     let table = rules::quoted(registry, &registry.tenant_table);
     let (column, schema) = (registry.schema_column, tenant.schema_name());
     let kept = conn
-        .own(|inner| sql::tables::lock_row(inner, &table, column, schema.as_str()))
+        .own(|inner| sql::tables::lock_row(inner, &table, column, schema.as_str(), lock))
         .map_err(|error| Error::database("looking for the row of the tenant", error))?;
     if !kept {
         // It says what became of it.

@@ -14,6 +14,7 @@ use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
 use crate::sql;
+use crate::sql::tables::RowLock;
 
 /// What is left to do when the transaction is over.
 #[derive(Default)]
@@ -46,7 +47,7 @@ impl Work {
     ) -> Result<(T, Self)> {
         let mut work = Self::default();
         if let Some(row) = saved_row(tenant, conn)? {
-            keep_name(tenant, conn, registry)?;
+            keep_name(tenant, conn, registry, RowLock::Change)?;
             if row.domain_url() != tenant.domain_url() {
                 tenant.domain_url().map_or(Ok(()), check_domain)?;
             }

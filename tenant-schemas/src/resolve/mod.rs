@@ -118,7 +118,8 @@ impl<'r> Answer<'r> {
     ///
     /// For what every request has, such as a host. What a client says on purpose,
     /// such as a header, is better refused: to serve another tenant's data instead
-    /// would be a mistake.
+    /// would be a mistake. Without this, a request whose tenant does not exist is answered
+    /// with 404, whatever requests of nobody are.
     #[must_use]
     pub fn or_next(self) -> Self {
         Self {

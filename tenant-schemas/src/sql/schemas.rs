@@ -1,6 +1,7 @@
 //! Schemas as such: whether one is there, making, renaming and dropping it.
 
 use diesel::connection::SimpleConnection as _;
+use diesel::dsl::exists;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
@@ -11,12 +12,13 @@ use crate::name::SchemaName;
 
 /// Whether there is such a schema. Never fails for the name's sake.
 ///
-/// It is asked as names are looked up, by what is committed now: a transaction that goes on seeing the past
-/// finds no tables in a schema that is gone. To read from the catalog makes the session hear of that.
+/// It is asked twice. As names are looked up, since a transaction that goes on seeing the past finds no
+/// tables in a schema that is gone; and in the catalog, since the session may not have heard of that yet.
+/// A transaction of that kind that has asked before may hear of it too late all the same.
 pub(crate) fn schema_exists(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<bool> {
-    pg_namespace::table
-        .select(to_regnamespace(schema.quoted()).is_not_null())
-        .first(conn)
+    let there = pg_namespace::table.filter(pg_namespace::nspname.eq(schema.as_str()));
+    let found = to_regnamespace(schema.quoted()).is_not_null();
+    diesel::select(exists(there).and(found)).get_result(conn)
 }
 
 #[diesel::declare_sql_function]

@@ -62,16 +62,29 @@ pub(crate) fn table_exists(conn: &mut PgConnection, table: &str) -> QueryResult<
     Ok(row.found)
 }
 
-/// Keeps others from changing or deleting the row with this value until the transaction ends; says
-/// whether there is one.
+/// What others may do to a row meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) enum RowLock {
+    /// Nothing but refer to it.
+    Change,
+    /// Everything but delete it or give it another key.
+    Keep,
+}
+
+/// Keeps others from the row with this value until the transaction ends; says whether there is one.
 pub(crate) fn lock_row(
     conn: &mut PgConnection,
     table: &str,
     column: &str,
     value: &str,
+    lock: RowLock,
 ) -> QueryResult<bool> {
+    let strength = match lock {
+        RowLock::Change => "NO KEY UPDATE",
+        RowLock::Keep => "KEY SHARE",
+    };
     let rows = diesel::sql_query(format!(
-        "SELECT FROM {table} WHERE {} = $1 FOR NO KEY UPDATE",
+        "SELECT FROM {table} WHERE {} = $1 FOR {strength}",
         identifier(column)
     ))
     .bind::<Text, _>(value)

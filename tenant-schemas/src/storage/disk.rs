@@ -52,8 +52,13 @@ pub(super) async fn remove(root: Arc<Dir>, name: String) -> Result<io::Result<()
         let mut tries = 0;
         Ok(loop {
             match not_a_link(&root, &name).and_then(|()| root.remove_dir_all(&name)) {
-                // It may be a file in it that someone else has removed just now.
-                Err(error) if error.kind() == ErrorKind::NotFound => {
+                // It may be a file in it that someone else has removed, or made, just now.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty
+                    ) =>
+                {
                     if !root.try_exists(&name).unwrap_or(true) {
                         break Ok(());
                     }
@@ -61,6 +66,7 @@ pub(super) async fn remove(root: Arc<Dir>, name: String) -> Result<io::Result<()
                     if tries == TRIES {
                         break Err(error);
                     }
+                    std::thread::sleep(PAUSE);
                 }
                 removed => break removed,
             }
@@ -69,8 +75,9 @@ pub(super) async fn remove(root: Arc<Dir>, name: String) -> Result<io::Result<()
     .await
 }
 
-/// How often a directory is removed to which others still write.
+/// How often it is tried to remove a directory to which others still write, and what is between.
 const TRIES: usize = 10;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Whether the directory `name` of `root` has something in it.
 pub(super) async fn is_occupied(root: Arc<Dir>, name: String) -> Result<io::Result<bool>> {

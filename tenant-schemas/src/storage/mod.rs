@@ -261,7 +261,7 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`StorageError::Occupied`] if `to` has files. If the store fails, everything
+    /// [`StorageError::Occupied`] if `to` has files, as it has when this is called once more. If the store fails, everything
     /// is still where it was, and some of it may be where it was to go as well.
     pub async fn rename_tenant(
         &self,

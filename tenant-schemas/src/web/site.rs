@@ -83,6 +83,9 @@ type Suspended<T> = dyn Fn(&T) -> bool + Send + Sync;
 type Group<T> = dyn Fn(&T) -> &'static str + Send + Sync;
 
 /// What becomes of a request for a tenant that does not exist.
+///
+/// If the resolver's answer was not [`or_next`](crate::resolve::Answer::or_next), as that of a header or a
+/// claim, the request is refused in any case: it has said whose it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unknown {

@@ -495,19 +495,22 @@ fn what_a_crashed_server_forgot_is_done_again_before_it_is_said_to_be_done() {
     holder
         .batch_execute("SELECT pg_advisory_lock(42)")
         .expect("the lock");
-    std::thread::scope(|scope| {
+    let report = std::thread::scope(|scope| {
         let run = scope.spawn(|| tenancy.migrate().tenants().run().expect("a report"));
         let pid = waiter(&mut holder);
         assert_eq!(have_beds(&mut holder)[1].len(), 5); // control: others are done
         let status = Command::new("kill").args(["-9", &pid]).status();
         assert!(status.expect("a program").success());
-        let done = run.join().expect("no panic").into_result().expect("done");
-        assert_eq!(done.len(), TENANTS);
+        run.join().expect("no panic")
     });
-    let everyone: Vec<String> = (0..TENANTS)
-        .map(|number| format!("t{number:02}.rooms"))
+    // The one whose session it was has failed if it asked again while the server still went down.
+    let failed: Vec<&str> = report.failed().map(|(schema, _)| schema.as_str()).collect();
+    assert!(failed.is_empty() || failed == ["t05"], "{failed:?}");
+    let done: Vec<String> = report
+        .succeeded()
+        .map(|(schema, _)| format!("{schema}.rooms"))
         .collect();
-    assert_eq!(have_beds(&mut connect()), [everyone.clone(), everyone]);
+    assert_eq!(have_beds(&mut connect()), [done.clone(), done]);
 }
 
 #[test]

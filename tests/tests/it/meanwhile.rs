@@ -360,3 +360,70 @@ fn c24_a_schema_that_was_made_in_a_transaction_is_not_there_when_that_is_rolled_
         assert!(read.is_err(), "{mode:?}: {read:?}");
     }
 }
+
+#[test]
+fn c05_a_transaction_that_has_looked_before_finds_no_schema_that_is_gone() {
+    for mode in MODES {
+        let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
+        let [acme, globex] = db.tenants(["acme", "globex"]);
+        let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL)";
+        db.raw().batch_execute(trap).expect("a trap");
+        let mut conn = db.tenancy.public().expect("public");
+        let read = conn.transaction(|conn| {
+            conn.with_tenant(&acme, |conn| Ok::<_, Error>(rooms_of(conn)))?;
+            conn.with_tenant(&globex, |_| Ok::<_, Error>(()))?;
+            // As another program would: nobody here is told.
+            let rename = "ALTER SCHEMA acme RENAME TO other";
+            db.raw().batch_execute(rename).expect("renamed");
+            conn.with_tenant(&acme, |conn| Ok::<_, Error>(rooms_of(conn)))
+        });
+        let error = read.expect_err("there is no schema");
+        assert!(
+            matches!(error, Error::NoSuchSchema { .. }),
+            "{mode:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_rename_whose_commit_is_refused_ends_no_scope() {
+    for mode in MODES {
+        let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
+        let mut acme = db.tenant("acme");
+        db.raw()
+            .batch_execute(
+                "CREATE TABLE public.seen (client integer REFERENCES clients DEFERRABLE INITIALLY DEFERRED)",
+            )
+            .expect("made");
+        let mut held = db.tenancy.tenant(&acme).expect("acme");
+        insert_room(&mut held, 1, "Blue");
+        let mut conn = db.tenancy.public().expect("public");
+        let refused = conn.transaction(|conn| {
+            acme.rename(conn, &name("acme_inc"))?;
+            conn.batch_execute("INSERT INTO public.seen VALUES (4711)")?;
+            Ok::<_, Error>(())
+        });
+        assert!(refused.is_err(), "nobody is 4711");
+        assert_eq!(rooms_of(&mut held), ["Blue"], "{mode:?}");
+    }
+}
+
+#[test]
+fn what_the_holder_of_a_connection_without_a_scope_has_outlasts_what_is_lent() {
+    for mode in MODES {
+        let (db, [acme, globex]) = one_session(mode);
+        leave_things(&mut db.tenancy.tenant(&acme).expect("acme"));
+        let mut conn = db.tenancy.pool().get().expect("a connection");
+        let inner: &mut PgConnection = &mut conn;
+        let own = "SELECT pg_advisory_lock(4712); CREATE TEMPORARY TABLE mine (id integer)";
+        inner.batch_execute(own).expect("the holder's own");
+        for tenant in [&acme, &globex, &acme] {
+            conn.with_tenant(tenant, |conn| Ok::<_, Error>(rooms_of(conn)))
+                .expect("lent");
+        }
+        let inner: &mut PgConnection = &mut conn;
+        let held = "SELECT 'held' AS value FROM pg_locks WHERE locktype = 'advisory' \
+                    AND pid = pg_backend_pid() AND to_regclass('pg_temp.mine') IS NOT NULL";
+        assert_eq!(strings(inner, held), ["held"], "{mode:?}");
+    }
+}

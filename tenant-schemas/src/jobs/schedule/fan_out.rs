@@ -1,7 +1,7 @@
 //! [`FanOut`]: one slot of a schedule, tenant by tenant.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -41,6 +41,9 @@ pub enum Turn {
 
 /// How often it is seen whether the slot is held still.
 const BEAT: Duration = Duration::from_secs(2);
+
+/// After how long without a sign of that it counts as lost.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// One slot of a schedule.
 pub(super) struct FanOut<'a, T: TenantModel> {
@@ -130,13 +133,18 @@ impl<T: TenantModel> FanOut<'_, T> {
         let threads = self.at_once.min(waiting.len());
         let waiting = Mutex::new(VecDeque::from(waiting));
         let outcomes = Mutex::new(outcomes);
-        let lost = AtomicBool::new(false);
         let begun = Instant::now();
+        // When it was last seen that the slot is held, after so many milliseconds; `MAX` if it is lost.
+        let seen = AtomicU64::new(0);
+        let is_lost = || {
+            let seen = Duration::from_millis(seen.load(Ordering::Relaxed));
+            begun.elapsed().abs_diff(seen) > LEASE
+        };
         let (working, over) = mpsc::channel::<()>();
         thread::scope(|scope| {
             for _ in 0..threads {
                 let working = working.clone();
-                let (waiting, outcomes, lost) = (&waiting, &outcomes, &lost);
+                let (waiting, outcomes, is_lost) = (&waiting, &outcomes, &is_lost);
                 scope.spawn(move || {
                     let _working = working;
                     loop {
@@ -145,8 +153,13 @@ impl<T: TenantModel> FanOut<'_, T> {
                             .unwrap_or_else(PoisonError::into_inner)
                             .pop_front();
                         let Some(next) = next else { break };
-                        let pause = next.after.saturating_sub(begun.elapsed());
-                        if self.stop.wait(pause) || lost.load(Ordering::Relaxed) {
+                        let pause = || next.after.saturating_sub(begun.elapsed());
+                        while !pause().is_zero() && !is_lost() {
+                            if self.stop.wait(pause().min(BEAT)) {
+                                break;
+                            }
+                        }
+                        if self.stop.is_stopped() || is_lost() {
                             break;
                         }
                         let result = self.one(&next.tenant);
@@ -158,12 +171,14 @@ impl<T: TenantModel> FanOut<'_, T> {
             drop(working);
             while over.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
                 // A session that is idle for long may be ended, and the slot is another process's then.
-                let beat = conn.own(|inner| inner.batch_execute(sql::session::NOTHING));
-                if let Err(error) = beat
-                    && !lost.swap(true, Ordering::Relaxed)
-                {
+                let held = conn.own(|inner| inner.batch_execute(sql::session::NOTHING));
+                let now = match held {
+                    Ok(()) => u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    Err(_) => u64::MAX,
+                };
+                if seen.swap(now, Ordering::Relaxed) != now && now == u64::MAX {
                     log::error!(
-                        "schedule {} has lost its slot, and goes on with no other tenant: {error}",
+                        "schedule {} has lost its slot, and goes on with no other tenant",
                         self.schedule.name
                     );
                 }
