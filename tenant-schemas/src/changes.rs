@@ -17,6 +17,7 @@ pub(crate) enum Change {
     /// Whose this domain is.
     Domain(String),
     /// Who had the schema of this name: another has it now, or nobody.
+    #[cfg(feature = "resolve")]
     Name {
         /// The process that did it, if it said so.
         origin: String,
