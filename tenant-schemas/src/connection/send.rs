@@ -328,6 +328,8 @@ impl TenantConnection {
     /// Sets the path on which nothing is found, for a connection without a scope. Temporary tables
     /// would be found all the same: whatever a tenant left is removed.
     pub(super) fn close_path(&mut self) -> QueryResult<()> {
+        // What is known is known of a session, not of the shell that stands for one.
+        self.unpark();
         self.beliefs.forget();
         // What is left on it is not the last tenant's.
         self.resident = None;

@@ -101,12 +101,14 @@ impl TenantConnection {
         if self.scope.is_none() && self.beliefs.depth() > 0 && !self.in_test_transaction() {
             return Err(Error::NoScope);
         }
+        // Whoever is lent it next is another, also if this is the one who left something.
+        self.resident = None;
         if self.scope.is_none() && self.stained {
             // Whatever there is was left by the tenant before. What comes later is the holder's own.
             self.arrive(scope, Arrival::Checkout)?;
-            self.stained = false;
+            // In a test's transaction nothing is removed.
+            self.stained = self.beliefs.depth() > 0;
         } else {
-            self.resident = None;
             self.arrive(scope, Arrival::Lent)?;
         }
         self.served.visit(scope.schema());

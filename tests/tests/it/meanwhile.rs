@@ -15,6 +15,13 @@ use crate::support::{
     Client, Db, customers, hotels, insert_room, name, rooms, rooms_of, sql_app, strings,
 };
 
+/// `public` has a table of rooms too: where a query that misses its schema would fall through to.
+fn set_trap(db: &Db) {
+    let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL); \
+                INSERT INTO public.rooms VALUES (1, 'Trap')";
+    db.raw().batch_execute(trap).expect("a trap");
+}
+
 type Meanwhile = fn(&mut TenantConnection);
 
 /// What may be done on a connection that is held, and is not about the tenant of its scope.
@@ -81,9 +88,7 @@ fn c05_a_scope_whose_schema_was_dropped_reads_nothing_of_public_whatever_was_len
         for (what, meanwhile) in MEANWHILE {
             let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
             let acme = db.tenant("acme");
-            let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL); \
-                        INSERT INTO public.rooms VALUES (1, 'Trap')";
-            db.raw().batch_execute(trap).expect("a trap");
+            set_trap(&db);
             let trapped = rooms_of(&mut db.tenancy.public().expect("public"));
             assert_eq!(trapped, ["Trap"], "the trap is set");
             let mut held = db.tenancy.tenant(&acme).expect("acme");
@@ -136,6 +141,13 @@ fn c20_a_connection_without_a_scope_has_nothing_of_the_last_tenant_when_it_is_le
         let (db, [acme, globex]) = one_session(mode);
         leave_things(&mut db.tenancy.tenant(&acme).expect("acme"));
         let mut conn = db.tenancy.pool().get().expect("a connection");
+        assert_clean(&mut conn, &globex);
+        drop(conn);
+        // Nor if it is lent to the last tenant first.
+        leave_things(&mut db.tenancy.tenant(&acme).expect("acme"));
+        let mut conn = db.tenancy.pool().get().expect("a connection");
+        let lent = conn.with_tenant(&acme, |conn| conn.batch_execute("SELECT 1"));
+        lent.expect("lent");
         assert_clean(&mut conn, &globex);
     }
 }
@@ -304,7 +316,12 @@ fn c20_a_borrower_without_a_tenant_finds_nothing_of_the_last_one() {
         let (db, [acme, _]) = one_session(mode);
         leave_things(&mut db.tenancy.tenant(&acme).expect("acme"));
         let mut conn = db.tenancy.pool().get().expect("a connection");
-        // Chosen and refused, so that the session is there to be borrowed.
+        let found = found_by_a_borrower(&mut conn);
+        assert_eq!(found, (false, vec!["0".to_owned()]), "{mode:?}, at once");
+        drop(conn);
+        leave_things(&mut db.tenancy.tenant(&acme).expect("acme"));
+        let mut conn = db.tenancy.pool().get().expect("a connection");
+        // Once more, where a tenant was chosen in vain.
         conn.set_schema(&name("nobody")).expect_err("no schema");
         let found = found_by_a_borrower(&mut conn);
         assert_eq!(found, (false, vec!["0".to_owned()]), "{mode:?}");
@@ -323,9 +340,7 @@ fn c05_a_transaction_that_sees_the_past_finds_no_schema_that_is_gone() {
     for mode in MODES {
         let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
         let acme = db.tenant("acme");
-        let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL); \
-                    INSERT INTO public.rooms VALUES (1, 'Trap')";
-        db.raw().batch_execute(trap).expect("a trap");
+        set_trap(&db);
         let mut conn = db.tenancy.public().expect("public");
         let read = conn.build_transaction().repeatable_read().run(|conn| {
             assert_eq!(rooms_of(conn), ["Trap"], "it sees this moment from now on");
@@ -346,9 +361,7 @@ fn c05_a_transaction_that_sees_the_past_finds_no_schema_that_is_gone() {
 fn c24_a_schema_that_was_made_in_a_transaction_is_not_there_when_that_is_rolled_back() {
     for mode in MODES {
         let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
-        let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL); \
-                    INSERT INTO public.rooms VALUES (1, 'Trap')";
-        db.raw().batch_execute(trap).expect("a trap");
+        set_trap(&db);
         let mut conn = db.tenancy.public().expect("public");
         conn.begin_test_transaction().expect("begun");
         let mut acme = crate::support::client("acme");
@@ -366,8 +379,7 @@ fn c05_a_transaction_that_has_looked_before_finds_no_schema_that_is_gone() {
     for mode in MODES {
         let db = Db::with(|builder| builder.app(customers()).app(hotels()).set_calls(mode));
         let [acme, globex] = db.tenants(["acme", "globex"]);
-        let trap = "CREATE TABLE public.rooms (id integer PRIMARY KEY, name text NOT NULL)";
-        db.raw().batch_execute(trap).expect("a trap");
+        set_trap(&db);
         let mut conn = db.tenancy.public().expect("public");
         let read = conn.transaction(|conn| {
             conn.with_tenant(&acme, |conn| Ok::<_, Error>(rooms_of(conn)))?;
