@@ -11,6 +11,7 @@ mod groups;
 mod measure;
 mod messages;
 mod plot;
+mod psql;
 mod report;
 mod server;
 mod threads;

@@ -139,13 +139,13 @@ pub(crate) fn next_release(url: &str) -> TenancyBuilder<Tenant> {
 
 /// The statements of all migrations of a tenant, as they are written.
 pub(crate) fn ddl() -> String {
-    DDL.join(";\n")
+    DDL.concat()
 }
 
 /// A message that makes a tenant's schema with SQL alone, in one transaction.
 pub(crate) fn by_hand(number: usize, text: &str) -> String {
     format!(
-        "BEGIN; CREATE SCHEMA tenant_{number}; SET LOCAL search_path TO tenant_{number}; {text}; COMMIT"
+        "BEGIN; CREATE SCHEMA tenant_{number}; SET LOCAL search_path TO tenant_{number}; {text} COMMIT"
     )
 }
 

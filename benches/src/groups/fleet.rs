@@ -12,6 +12,7 @@ use tenant_schemas::{Migrated, Report, Tenancy};
 
 use crate::Result;
 use crate::measure::{Case, Measurement};
+use crate::psql::Psql;
 use crate::report::{Group, Row, Unit, setting};
 use crate::server::{Bench, Database};
 use crate::threads::on_threads;
@@ -176,8 +177,8 @@ fn read(conn: &mut PgConnection, tenants: &[Tenant]) -> Result<usize> {
     Ok(lines.len())
 }
 
-/// Floor: the same two statements, a transaction in one message for each tenant, as `psql` would send
-/// them. A run waits for the disk once, so that is measured as well.
+/// Floor: `psql` with the same two statements in a transaction for each tenant. A run sends a message for
+/// each, and waits for the disk once, so the statements are measured like this as well.
 fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
     const COPY: &str = "fleet";
     let copy = bench.copy(tenants, COPY)?;
@@ -193,21 +194,22 @@ fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
             floor.take_back()?;
             bench.wait_for_sessions(COPY)
         };
+        let by_hand =
+            |schema: &str| format!("BEGIN; SET LOCAL search_path TO {schema}; {UP} COMMIT");
         let cases = vec![
-            Case::floor("floor: the statements alone", |_| {
-                floor.work(&|schema| {
-                    format!("BEGIN; SET LOCAL search_path TO {schema}; {UP}; COMMIT")
-                })
-            })
-            .prepared(|| {
+            Case::floor("floor: psql", |_| floor.script(&by_hand)).prepared(|| {
+                take_back(&tenancy)?;
+                floor.start(bench, jobs)
+            }),
+            Case::floor("floor: a message for each", |_| floor.work(&by_hand)).prepared(|| {
                 take_back(&tenancy)?;
                 floor.connect(jobs)
             }),
-            Case::floor("floor: the disk waited for once", |_| {
+            Case::floor("floor: and the disk waited for once", |_| {
                 floor.work(&|schema| {
                     format!(
                         "BEGIN; SET LOCAL synchronous_commit TO off; \
-                         SET LOCAL search_path TO {schema}; {UP}; COMMIT"
+                         SET LOCAL search_path TO {schema}; {UP} COMMIT"
                     )
                 })?;
                 floor.flush()
@@ -249,6 +251,7 @@ fn one_pending(bench: &Bench, tenants: usize) -> Result<Vec<Row>> {
 struct Floor<'a> {
     copy: &'a Database,
     conns: RefCell<Vec<PgConnection>>,
+    programs: RefCell<Vec<Psql>>,
 }
 
 impl<'a> Floor<'a> {
@@ -256,7 +259,31 @@ impl<'a> Floor<'a> {
         Self {
             copy,
             conns: RefCell::default(),
+            programs: RefCell::default(),
         }
+    }
+
+    /// Starts as many programs as there are jobs.
+    fn start(&self, bench: &Bench, jobs: usize) -> Result<()> {
+        let programs = (0..jobs).map(|_| Psql::connect(bench, &self.copy.url));
+        self.programs.replace(programs.collect::<Result<_>>()?);
+        Ok(())
+    }
+
+    /// Gives each program its share of the tenants, and waits for all of them.
+    fn script(&self, statements: &(dyn Fn(&str) -> String + Sync)) -> Result<()> {
+        let programs: Vec<_> = self.programs.take().into_iter().map(Some).collect();
+        let programs = Mutex::new(programs);
+        let count = programs.lock().map_err(|_| "a thread panicked")?.len();
+        on_threads(count, |thread| {
+            let tenants = self.copy.tenants.iter().skip(thread).step_by(count);
+            let schemas = tenants.map(|tenant| tenant.schema_name.quoted());
+            let script: Vec<String> = schemas.map(|schema| statements(&schema)).collect();
+            let program = programs.lock().map_err(|_| "a thread panicked")?[thread].take();
+            program
+                .ok_or("a program")?
+                .run(&(script.join(";\n") + ";\n"))
+        })
     }
 
     /// Makes new connections, as many as there are jobs.
@@ -290,6 +317,7 @@ impl<'a> Floor<'a> {
 
     /// Makes the migration pending again, in the tables, the ledgers and the states.
     fn take_back(&self) -> Result<()> {
+        self.programs.take();
         self.connect(2)?;
         self.work(&|schema| {
             format!(

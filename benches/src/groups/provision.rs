@@ -11,6 +11,7 @@ use tenant_schemas::{Lifecycle as _, Tenancy};
 
 use crate::Result;
 use crate::measure::{Case, Measurement};
+use crate::psql::Psql;
 use crate::report::{Group, Unit, setting};
 use crate::server::Bench;
 use crate::threads::on_threads;
@@ -27,12 +28,15 @@ pub(super) fn run(bench: &Bench) -> Result<Group> {
     for connections in bench.unless_quick(vec![1, 2, 4], vec![1, 2]) {
         let setting = setting([("connections", connections.to_string())]);
         let site = |name| Site::new(bench, name, connections);
-        let [ddl, like, replay, ready] = ["ddl", "copies", "replayed", "ready"].map(site);
+        let [psql, ddl, like, replay, ready] =
+            ["psql", "ddl", "copies", "replayed", "ready"].map(site);
         rows.extend(how.compare(
             bench,
             &setting,
             vec![
-                Case::floor("floor: the DDL in one transaction", |count| {
+                Case::floor("floor: psql, the DDL in one transaction", |count| psql.script(count))
+                    .prepared(|| psql.prepare(0)),
+                Case::floor("floor: and in one message", |count| {
                     ddl.raw(count, |_| workload::ddl())
                 })
                 .prepared(|| ddl.prepare(0)),
@@ -69,6 +73,7 @@ struct Site<'a> {
 struct Open {
     tenancy: Tenancy<Tenant>,
     raw: Vec<Mutex<PgConnection>>,
+    programs: Vec<Mutex<Psql>>,
     copies: String,
     /// The number of the next tenant.
     next: usize,
@@ -96,6 +101,9 @@ impl<'a> Site<'a> {
         let raw = (0..self.connections)
             .map(|_| Ok(Mutex::new(PgConnection::establish(&database.url)?)))
             .collect::<Result<_>>()?;
+        let programs = (0..self.connections)
+            .map(|_| Ok(Mutex::new(Psql::connect(self.bench, &database.url)?)))
+            .collect::<Result<_>>()?;
         let tenancy = workload::tenancy(&database.url)
             .pool_size(u32::try_from(self.connections)?)
             .build()?;
@@ -105,10 +113,12 @@ impl<'a> Site<'a> {
         *self.open.borrow_mut() = Some(Open {
             tenancy,
             raw,
+            programs,
             copies,
             next: database.tenants.len(),
         });
         match self.name {
+            "psql" => self.script(self.connections),
             "ddl" => self.raw(self.connections, |_| workload::ddl()),
             "copies" => self.raw(self.connections, Self::copies),
             _ => self.save(self.connections),
@@ -128,6 +138,16 @@ impl<'a> Site<'a> {
             let text = text(open);
             let mut conn = open.raw[thread].lock().map_err(|_| "a thread panicked")?;
             Ok(conn.batch_execute(&workload::by_hand(number, &text))?)
+        })
+    }
+
+    /// Makes schemas with SQL alone: one transaction each, and a message for each statement.
+    fn script(&self, count: usize) -> Result<()> {
+        self.each(count, |open, number, thread| {
+            let mut program = open.programs[thread]
+                .lock()
+                .map_err(|_| "a thread panicked")?;
+            program.run(&(workload::by_hand(number, &workload::ddl()) + ";"))
         })
     }
 
@@ -165,5 +185,5 @@ fn copies(conn: &mut PgConnection) -> Result<String> {
          WHERE k.connamespace = 'tenant_0'::regnamespace AND k.contype = 'f') AS parts ORDER BY rank, oid",
     )
     .load(conn)?;
-    Ok(statements.join("; "))
+    Ok(statements.join("; ") + ";")
 }
