@@ -282,6 +282,7 @@ fn clone_schema(
             schema: source.clone(),
         })?;
     let structure = catalog::read(conn, source, oid).map_err(reading)?;
+    let structure = structure.possible(source)?;
     let before = catalog::dependents(conn, oid).map_err(reading)?;
     let making = |error| Error::database(format!("making schema {target}"), error);
     sql::schemas::create_schema(conn, target).map_err(making)?;

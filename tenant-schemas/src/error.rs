@@ -70,10 +70,11 @@ pub enum Error {
         scope: Option<SchemaName>,
     },
 
-    /// The schema does not exist. PostgreSQL would skip it in silence and look in the next one.
+    /// The schema does not exist, or the role may not use it. PostgreSQL would skip it in silence and
+    /// look in the next one.
     #[error(
         "schema {schema} does not exist: save its tenant, or run `create_missing_schemas` \
-         (the shared schema is created by `migrate`)"
+         (the shared schema is created by `migrate`); if it is there, grant the role USAGE on it"
     )]
     #[non_exhaustive]
     NoSuchSchema {
@@ -264,6 +265,55 @@ pub enum Error {
     NamesItself {
         /// What has the name in it, in words.
         says: Vec<String>,
+    },
+
+    /// A migration was to be reverted beneath others that are applied and that the program does not have.
+    #[error(
+        "migration {version} of app {app} can't be reverted in schema {schema}: {} applied above it, and this \
+         program does not have that; revert with the program that does, or change the ledger alone \
+         with `fake`",
+        match .unknown.as_slice() {
+            [one] => format!("version {one} is"),
+            some => format!("versions {} are", some.join(", ")),
+        }
+    )]
+    #[non_exhaustive]
+    BeneathUnknown {
+        /// The schema.
+        schema: SchemaName,
+        /// The app.
+        app: String,
+        /// The migration.
+        version: String,
+        /// The versions that are applied above it.
+        unknown: Vec<String>,
+    },
+
+    /// A schema was to be dropped, and what is in other schemas would go with it.
+    #[error(
+        "schema {schema} can't be dropped, since what is elsewhere depends on it: {}; drop or change that first",
+        .dependents.join(", ")
+    )]
+    #[non_exhaustive]
+    Dependents {
+        /// The schema.
+        schema: SchemaName,
+        /// What depends on something in it, in words.
+        dependents: Vec<String>,
+    },
+
+    /// A schema was to be copied or dumped that has something in it of which no copy can be made.
+    #[error(
+        "schema {schema} can't be copied: {}, of which no copy can be made; have it in a schema of the extra \
+         search path, which all tenants share",
+        .needs.join(", ")
+    )]
+    #[non_exhaustive]
+    Uncopyable {
+        /// The schema.
+        schema: SchemaName,
+        /// What needs what, in words.
+        needs: Vec<String>,
     },
 
     /// A version was asked for that the app does not have.

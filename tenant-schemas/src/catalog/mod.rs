@@ -12,6 +12,7 @@ use diesel::prelude::*;
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Oid, Text};
 
+use crate::error::{Error, Result};
 use crate::name::SchemaName;
 
 use self::order::{Key, Node};
@@ -31,6 +32,21 @@ pub(crate) struct Structure {
     pub(crate) after: Vec<Statement>,
     /// What a person should know of the copy.
     pub(crate) remarks: Vec<String>,
+    /// What can't be made again since it needs something that can't be copied, in words.
+    pub(crate) impossible: Vec<String>,
+}
+
+impl Structure {
+    /// An error if another schema can't be made like this one.
+    pub(crate) fn possible(self, schema: &SchemaName) -> Result<Self> {
+        if self.impossible.is_empty() {
+            return Ok(self);
+        }
+        Err(Error::Uncopyable {
+            schema: schema.clone(),
+            needs: self.impossible,
+        })
+    }
 }
 
 /// A table whose rows can be copied.
@@ -146,12 +162,24 @@ pub(crate) fn read(
 ) -> QueryResult<Structure> {
     let mut structure = Structure::default();
     let lines = |conn: &mut PgConnection, text| load::<Line>(conn, text, oid);
-    for left_out in lines(conn, queries::LEFT_OUT)? {
-        let what = left_out.text;
-        structure.remarks.push(format!("{what} is not copied"));
-    }
+    let left_out: HashMap<Key, String> = load::<Part>(conn, queries::LEFT_OUT, oid)?
+        .into_iter()
+        .map(|part| ((part.class, part.object), part.name))
+        .collect();
+    let lost = lines(conn, queries::LOST)?.into_iter();
+    let lost = lost.map(|line| line.text).chain(left_out.values().cloned());
+    structure.remarks = lost.map(|what| format!("{what} is not copied")).collect();
+    structure.remarks.sort_unstable();
     let (nodes, statements) = parts(conn, schema, oid, &mut structure.remarks)?;
     let edges = edges(conn, oid, &nodes)?;
+    for (from, to) in &edges {
+        if let Some(needed) = left_out.get(to)
+            && let Some(part) = nodes.iter().position(|node| node.key == *from)
+        {
+            let name = &statements[part].name;
+            structure.impossible.push(format!("{name} needs {needed}"));
+        }
+    }
     let (order, early) = order::order(&nodes, &edges, |rank| rank <= LAST_EARLY_RANK);
     let populated: HashSet<u32> = load::<Object>(conn, queries::POPULATED, oid)?
         .iter()
@@ -221,10 +249,7 @@ fn parts(
     if functions.is_empty() {
         return Ok((nodes, statements));
     }
-    let names: HashSet<String> = load::<Line>(conn, queries::NAMES, oid)?
-        .into_iter()
-        .map(|line| line.text)
-        .collect();
+    let names = names(conn, oid)?;
     for Function { part, body } in functions {
         nodes.push(Node {
             key: (part.class, part.object),
@@ -235,6 +260,37 @@ fn parts(
         remarks.extend(found);
     }
     Ok((nodes, statements))
+}
+
+/// The functions of a schema that say its name, as they are made for another one, and what a person should look
+/// at. It has to be the search path, alone but for `pg_temp`.
+pub(crate) fn functions_that_say(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    oid: u32,
+) -> QueryResult<(Vec<Statement>, Vec<String>)> {
+    let mut functions: Vec<Function> = load(conn, queries::FUNCTION, oid)?;
+    // Each head says it once.
+    functions.retain(|function| function.part.text.matches(schema.as_str()).count() > 1);
+    let (mut statements, mut remarks) = (Vec::new(), Vec::new());
+    if functions.is_empty() {
+        return Ok((statements, remarks));
+    }
+    let names = names(conn, oid)?;
+    for Function { part, body } in functions {
+        let (statement, found) = mention::function(part.name, part.text, &body, schema, &names);
+        if statement.mentions.len() > 1 {
+            statements.push(statement);
+        }
+        remarks.extend(found);
+    }
+    Ok((statements, remarks))
+}
+
+/// The names of what is in a schema.
+fn names(conn: &mut PgConnection, oid: u32) -> QueryResult<HashSet<String>> {
+    let lines = load::<Line>(conn, queries::NAMES, oid)?.into_iter();
+    Ok(lines.map(|line| line.text).collect())
 }
 
 /// What each part depends on, in terms of parts.

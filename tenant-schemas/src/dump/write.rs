@@ -27,6 +27,7 @@ pub(super) fn dump(
         })?;
     Session::enter(conn, schema).map_err(reading)?;
     let structure = catalog::read(conn, schema, oid).map_err(reading)?;
+    let structure = structure.possible(schema)?;
     let (version, time) = queries::server(conn).map_err(reading)?;
     header(out, schema, &version, &time).map_err(writing)?;
     statements(out, &structure.before).map_err(writing)?;

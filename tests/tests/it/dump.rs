@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use tenant_schemas::{DumpOptions, DumpTenant as _, Error, Lifecycle as _, RestoreOptions};
+use tenant_schemas::{
+    CloneOptions, CloneTenant as _, DumpOptions, DumpTenant as _, Error, Lifecycle as _,
+    RestoreOptions,
+};
 use tenant_schemas_tests::skipped;
 
 use crate::clone::{Sink, assert_same, contents, pg_dump};
@@ -312,4 +315,51 @@ fn what_can_not_be_dumped_or_restored_is_refused() {
     });
     assert!(matches!(undone, Err(Error::NoScope)), "{undone:?}");
     assert!(!db.schema_exists("initech"));
+}
+
+#[test]
+fn c65_what_no_copy_can_be_made_of_is_an_error_if_a_part_needs_it_and_left_out_if_none_does() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    db.raw()
+        .batch_execute(
+            "CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nowhere; \
+             CREATE FOREIGN TABLE acme.far (id integer CHECK (id > 0)) SERVER elsewhere; \
+             COMMENT ON FOREIGN TABLE acme.far IS 'far away'; COMMENT ON COLUMN acme.far.id IS 'a number'; \
+             GRANT SELECT ON acme.far TO PUBLIC; \
+             CREATE FUNCTION acme.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; \
+             CREATE TRIGGER note BEFORE INSERT ON acme.far FOR EACH ROW EXECUTE FUNCTION acme.note(); \
+             CREATE COLLATION acme.exact FROM \"C\"",
+        )
+        .expect("things of which no copy is made");
+    let mut conn = db.tenancy.public().expect("public");
+    let mut file = Vec::new();
+    let dumped = acme
+        .dump_to(&mut conn, &mut file, DumpOptions::new())
+        .expect("dumped");
+    assert_eq!(dumped.len(), 2, "{dumped:?}");
+    let mut globex = client("globex");
+    globex
+        .restore_from(&mut conn, &mut &*file, RestoreOptions::new())
+        .expect("restored");
+    db.raw()
+        .batch_execute(
+            "CREATE TABLE acme.mails (mail text COLLATE acme.exact); \
+             CREATE VIEW acme.near AS SELECT id FROM acme.far",
+        )
+        .expect("what needs them");
+    let dump = acme
+        .dump_to(&mut conn, &mut Vec::new(), DumpOptions::new())
+        .map(drop);
+    let copy = acme
+        .clone_to(&mut conn, &mut client("initech"), CloneOptions::new())
+        .map(drop);
+    for result in [dump, copy] {
+        let error = result.expect_err("refused").to_string();
+        assert!(
+            error.contains("table mails needs collation")
+                && error.contains("view near needs foreign table"),
+            "{error}"
+        );
+    }
 }

@@ -153,7 +153,7 @@ fn c22_a_missing_schema_is_an_error_and_the_closure_is_not_called() {
         assert_eq!(
             error.to_string(),
             "schema nowhere does not exist: save its tenant, or run `create_missing_schemas` \
-             (the shared schema is created by `migrate`)"
+             (the shared schema is created by `migrate`); if it is there, grant the role USAGE on it"
         );
         assert_eq!(rooms_of(conn), ["Blue"]);
         Ok::<_, Error>(())

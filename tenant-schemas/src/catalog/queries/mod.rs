@@ -33,6 +33,9 @@ pub(super) use self::tail::*;
 const RELATIONS: &str = "(SELECT r.* FROM @pg_depend AS m JOIN @pg_class AS r ON r.oid = m.objid \
      WHERE m.classid = '@pg_class'::@regclass AND {within})";
 
+/// Those of them that have a copy.
+const COPIED: &str = "(SELECT r.* FROM {relations} AS r WHERE r.relkind <> 'f')";
+
 /// The types that were made as such: not those of tables, not the arrays.
 const TYPES: &str = "(SELECT r.* FROM @pg_depend AS m JOIN @pg_type AS r ON r.oid = m.objid \
      WHERE m.classid = '@pg_type'::@regclass AND {within} AND r.typtype IN ('e', 'd', 'c', 'r'))";
@@ -76,6 +79,7 @@ pub(super) fn expand(text: &str, schema: u32) -> String {
     let text = each(text, "{f:", |name| format!("{SUPPORT}{name})"));
     let text = each(&text, "{role:", |role| ROLE.replace('#', role));
     [
+        ("{copied}", COPIED),
         ("{relations}", RELATIONS),
         ("{types}", TYPES),
         ("{routines}", ROUTINES),

@@ -35,7 +35,7 @@ pub(in crate::catalog) const SEQUENCES: &str = "\
 SELECT '@pg_class'::@regclass::@oid AS class, c.oid AS object, 'sequence ' || @quote_ident(c.relname) AS name, \
 @format('CREATE %sSEQUENCE %I AS %s %s', CASE c.relpersistence WHEN 'u' THEN 'UNLOGGED ' ELSE '' END, \
     c.relname, @format_type(s.seqtypid, NULL), {sequence}) AS text \
-FROM {relations} AS c JOIN @pg_sequence AS s ON s.seqrelid = c.oid WHERE NOT EXISTS {of_identity}";
+FROM {copied} AS c JOIN @pg_sequence AS s ON s.seqrelid = c.oid WHERE NOT EXISTS {of_identity}";
 
 /// Functions and procedures, whose bodies are looked through.
 pub(in crate::catalog) const FUNCTION: &str = "\
@@ -113,14 +113,14 @@ SELECT '@pg_class'::@regclass::@oid AS class, c.oid AS object, 'table ' || @quot
            AND a.attnum = ANY (n.conkey)) THEN 'SET NOT NULL' END)\
    ) AS x(change) \
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND x.change IS NOT NULL), '') AS text \
-FROM {relations} AS c LEFT JOIN @pg_am AS am ON am.oid = c.relam WHERE c.relkind IN ('r', 'p')";
+FROM {copied} AS c LEFT JOIN @pg_am AS am ON am.oid = c.relam WHERE c.relkind IN ('r', 'p')";
 
 /// Partitions are made as tables of their own and attached: their columns may stand in another order.
 pub(in crate::catalog) const ATTACH: &str = "\
 SELECT 1::@oid AS class, c.oid AS object, 'partition ' || @quote_ident(c.relname) AS name, \
 @format('ALTER TABLE ONLY %s ATTACH PARTITION %I %s', h.inhparent::@regclass, c.relname, \
     @pg_get_expr(c.relpartbound, c.oid)) AS text \
-FROM {relations} AS c JOIN @pg_inherits AS h ON h.inhrelid = c.oid \
+FROM {copied} AS c JOIN @pg_inherits AS h ON h.inhrelid = c.oid \
 JOIN @pg_class AS parent ON parent.oid = h.inhparent \
 WHERE c.relispartition AND c.relkind IN ('r', 'p') AND parent.relnamespace = {schema}";
 
@@ -129,7 +129,7 @@ SELECT d.tableoid AS class, d.oid AS object, \
 @format('default of %I.%I', c.relname, a.attname) AS name, \
 @format('ALTER TABLE %s%I ALTER COLUMN %I SET DEFAULT %s', CASE c.relkind WHEN 'v' THEN '' ELSE 'ONLY ' END, \
     c.relname, a.attname, @pg_get_expr(d.adbin, d.adrelid)) AS text \
-FROM {relations} AS c JOIN @pg_attrdef AS d ON d.adrelid = c.oid \
+FROM {copied} AS c JOIN @pg_attrdef AS d ON d.adrelid = c.oid \
 JOIN @pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = d.adnum \
 WHERE c.relkind IN ('r', 'p', 'v') AND a.attgenerated = ''";
 
@@ -137,20 +137,20 @@ WHERE c.relkind IN ('r', 'p', 'v') AND a.attgenerated = ''";
 pub(in crate::catalog) const MERGED_CHECK: &str = "\
 SELECT con.tableoid AS class, con.oid AS object, 'constraint ' || @quote_ident(con.conname) AS name, \
 @format('ALTER TABLE %I ADD CONSTRAINT %I %s', c.relname, con.conname, @pg_get_constraintdef(con.oid)) AS text \
-FROM {relations} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
+FROM {copied} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
 WHERE con.contype = 'c' AND con.conislocal AND con.coninhcount > 0";
 
 pub(in crate::catalog) const CHECK: &str = "\
 SELECT con.tableoid AS class, con.oid AS object, 'constraint ' || @quote_ident(con.conname) AS name, \
 @format('ALTER TABLE %I ADD CONSTRAINT %I %s', c.relname, con.conname, @pg_get_constraintdef(con.oid)) AS text \
-FROM {relations} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
+FROM {copied} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
 WHERE con.contype = 'c' AND con.conislocal AND con.coninhcount = 0";
 
 /// Primary keys, unique and exclusion constraints.
 pub(in crate::catalog) const KEY: &str = "\
 SELECT con.tableoid AS class, con.oid AS object, 'constraint ' || @quote_ident(con.conname) AS name, \
 @format('ALTER TABLE ONLY %I ADD CONSTRAINT %I %s', c.relname, con.conname, @pg_get_constraintdef(con.oid)) AS text \
-FROM {relations} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid WHERE con.contype IN ('p', 'u', 'x')";
+FROM {copied} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid WHERE con.contype IN ('p', 'u', 'x')";
 
 pub(in crate::catalog) const INDEX: &str = "\
 SELECT '@pg_class'::@regclass::@oid AS class, x.oid AS object, 'index ' || @quote_ident(x.relname) AS name, \
@@ -159,7 +159,7 @@ SELECT '@pg_class'::@regclass::@oid AS class, x.oid AS object, 'index ' || @quot
         x.relname, a.attnum, @to_jsonb(a) ->> 'attstattarget'), '') \
     FROM @pg_attribute AS a WHERE a.attrelid = x.oid AND NULLIF(@to_jsonb(a) ->> 'attstattarget', '-1') IS NOT NULL), '') \
 AS text \
-FROM {relations} AS c JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
+FROM {copied} AS c JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
 WHERE c.relkind IN ('r', 'p', 'm') AND (i.indisvalid OR x.relkind = 'I') AND NOT EXISTS (\
     SELECT FROM @pg_constraint AS con WHERE con.conrelid = c.oid AND con.conindid = x.oid \
     AND con.contype IN ('p', 'u', 'x'))";
@@ -168,7 +168,7 @@ WHERE c.relkind IN ('r', 'p', 'm') AND (i.indisvalid OR x.relkind = 'I') AND NOT
 pub(in crate::catalog) const INDEX_ATTACH: &str = "\
 SELECT 2::@oid AS class, x.oid AS object, 'index ' || @quote_ident(x.relname) AS name, \
 @format('ALTER INDEX %s ATTACH PARTITION %I', h.inhparent::@regclass, x.relname) AS text \
-FROM {relations} AS c JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
+FROM {copied} AS c JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
 JOIN @pg_inherits AS h ON h.inhrelid = x.oid JOIN @pg_class AS parent ON parent.oid = h.inhparent \
 WHERE x.relispartition AND parent.relnamespace = {schema}";
 
@@ -176,7 +176,7 @@ pub(in crate::catalog) const VIEW: &str = "\
 SELECT '@pg_class'::@regclass::@oid AS class, c.oid AS object, 'view ' || @quote_ident(c.relname) AS name, \
 @format(E'CREATE VIEW %I%s AS\\n%s', c.relname, coalesce(' WITH (' || {options} || ')', ''), \
     @rtrim(@pg_get_viewdef(c.oid), ';')) AS text \
-FROM {relations} AS c WHERE c.relkind = 'v'";
+FROM {copied} AS c WHERE c.relkind = 'v'";
 
 pub(in crate::catalog) const MATERIALIZED: &str = "\
 SELECT '@pg_class'::@regclass::@oid AS class, c.oid AS object, \
@@ -184,13 +184,13 @@ SELECT '@pg_class'::@regclass::@oid AS class, c.oid AS object, \
 @format(E'CREATE MATERIALIZED VIEW %I%s%s AS\\n%s\\nWITH NO DATA', c.relname, \
     CASE WHEN am.amname <> 'heap' THEN ' USING ' || @quote_ident(am.amname) ELSE '' END, \
     coalesce(' WITH (' || {options} || ')', ''), @rtrim(@pg_get_viewdef(c.oid), ';')) AS text \
-FROM {relations} AS c LEFT JOIN @pg_am AS am ON am.oid = c.relam WHERE c.relkind = 'm'";
+FROM {copied} AS c LEFT JOIN @pg_am AS am ON am.oid = c.relam WHERE c.relkind = 'm'";
 
 pub(in crate::catalog) const FOREIGN_KEY: &str = "\
 SELECT con.tableoid AS class, con.oid AS object, 'constraint ' || @quote_ident(con.conname) AS name, \
 @format('ALTER TABLE %s%I ADD CONSTRAINT %I %s', CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END, \
     c.relname, con.conname, @pg_get_constraintdef(con.oid)) AS text \
-FROM {relations} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
+FROM {copied} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
 WHERE con.contype = 'f' AND con.conparentid = 0";
 
 pub(in crate::catalog) const STATISTICS: &str = "\
@@ -198,18 +198,18 @@ SELECT s.tableoid AS class, s.oid AS object, 'statistics ' || @quote_ident(s.stx
 @pg_get_statisticsobjdef(s.oid) \
 || coalesce(E';\\nALTER STATISTICS ' || @quote_ident(s.stxname) || ' SET STATISTICS ' \
     || NULLIF(@to_jsonb(s) ->> 'stxstattarget', '-1'), '') AS text \
-FROM {relations} AS c JOIN @pg_statistic_ext AS s ON s.stxrelid = c.oid WHERE s.stxnamespace = {schema}";
+FROM {copied} AS c JOIN @pg_statistic_ext AS s ON s.stxrelid = c.oid WHERE s.stxnamespace = {schema}";
 
 pub(in crate::catalog) const RULE: &str = "\
 SELECT w.tableoid AS class, w.oid AS object, 'rule ' || @quote_ident(w.rulename) AS name, \
 @rtrim(@pg_get_ruledef(w.oid), ';') || CASE WHEN w.ev_enabled = 'O' THEN '' ELSE \
     @format(E';\\nALTER TABLE %I %s RULE %I', c.relname, CASE w.ev_enabled WHEN 'D' THEN 'DISABLE' \
     WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, w.rulename) END AS text \
-FROM {relations} AS c JOIN @pg_rewrite AS w ON w.ev_class = c.oid WHERE w.rulename <> '_RETURN'";
+FROM {copied} AS c JOIN @pg_rewrite AS w ON w.ev_class = c.oid WHERE w.rulename <> '_RETURN'";
 
 pub(in crate::catalog) const TRIGGER: &str = "\
 SELECT g.tableoid AS class, g.oid AS object, 'trigger ' || @quote_ident(g.tgname) AS name, \
 @pg_get_triggerdef(g.oid) || CASE WHEN g.tgenabled = 'O' THEN '' ELSE \
     @format(E';\\nALTER TABLE %I %s TRIGGER %I', c.relname, CASE g.tgenabled WHEN 'D' THEN 'DISABLE' \
     WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, g.tgname) END AS text \
-FROM {relations} AS c JOIN @pg_trigger AS g ON g.tgrelid = c.oid WHERE NOT g.tgisinternal AND g.tgparentid = 0";
+FROM {copied} AS c JOIN @pg_trigger AS g ON g.tgrelid = c.oid WHERE NOT g.tgisinternal AND g.tgparentid = 0";

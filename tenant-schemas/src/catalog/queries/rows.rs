@@ -24,15 +24,18 @@ pub(in crate::catalog) const NAMES: &str = "\
 SELECT c.relname::@text AS text, '{}'::@text[] AS roles FROM {relations} AS c \
 UNION ALL SELECT t.typname::@text, '{}' FROM {types} AS t UNION ALL SELECT p.proname::@text, '{}' FROM {routines} AS p";
 
-/// What is in the schema and can't be copied.
+/// What is in the schema and can't be copied: objects of the catalog.
 pub(in crate::catalog) const LEFT_OUT: &str = "\
-SELECT @pg_describe_object(m.classid, m.objid, 0) AS text, '{}'::@text[] AS roles FROM @pg_depend AS m \
-LEFT JOIN @pg_class AS c ON m.classid = '@pg_class'::@regclass AND c.oid = m.objid \
+SELECT m.classid AS class, m.objid AS object, @pg_describe_object(m.classid, m.objid, 0) AS name, '' AS text \
+FROM @pg_depend AS m LEFT JOIN @pg_class AS c ON m.classid = '@pg_class'::@regclass AND c.oid = m.objid \
 LEFT JOIN @pg_type AS t ON m.classid = '@pg_type'::@regclass AND t.oid = m.objid \
 WHERE {within} AND m.classid NOT IN ('@pg_proc'::@regclass, '@pg_statistic_ext'::@regclass, \
     '@pg_default_acl'::@regclass) AND coalesce(c.relkind NOT IN ('r', 'p', 'v', 'm', 'S', 'c'), true) \
-AND coalesce(t.typtype NOT IN ('e', 'd', 'c', 'r', 'm'), true) \
-UNION ALL SELECT 'invalid index ' || @quote_ident(x.relname), '{}' FROM {relations} AS c \
+AND coalesce(t.typtype NOT IN ('e', 'd', 'c', 'r', 'm'), true)";
+
+/// What else has no copy.
+pub(in crate::catalog) const LOST: &str = "\
+SELECT 'invalid index ' || @quote_ident(x.relname) AS text, '{}'::@text[] AS roles FROM {relations} AS c \
     JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
     WHERE NOT i.indisvalid AND x.relkind = 'i' \
 UNION ALL SELECT 'partition ' || c.oid::@regclass, '{}' FROM {relations} AS p \

@@ -3,7 +3,7 @@
 /// The sequences that belong to columns, but for those of identity columns.
 pub(in crate::catalog) const OWNED: &str = "\
 SELECT @format('ALTER SEQUENCE %I OWNED BY %I.%I', c.relname, t.relname, a.attname) AS text, '{}'::@text[] AS roles \
-FROM {relations} AS c JOIN @pg_depend AS i ON i.classid = '@pg_class'::@regclass AND i.objid = c.oid \
+FROM {copied} AS c JOIN @pg_depend AS i ON i.classid = '@pg_class'::@regclass AND i.objid = c.oid \
 JOIN @pg_class AS t ON t.oid = i.refobjid JOIN @pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.refobjsubid \
 WHERE c.relkind = 'S' AND i.refclassid = '@pg_class'::@regclass AND i.deptype = 'a' ORDER BY c.oid";
 
@@ -11,7 +11,7 @@ WHERE c.relkind = 'S' AND i.refclassid = '@pg_class'::@regclass AND i.deptype = 
 pub(in crate::catalog) const SETTINGS: &str = "\
 SELECT @format('ALTER TABLE %s%I %s', CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END, c.relname, x.change) AS text, \
 '{}'::@text[] AS roles \
-FROM {relations} AS c, LATERAL (VALUES \
+FROM {copied} AS c, LATERAL (VALUES \
     (CASE c.relreplident WHEN 'f' THEN 'REPLICA IDENTITY FULL' WHEN 'n' THEN 'REPLICA IDENTITY NOTHING' END), \
     ((SELECT @format('REPLICA IDENTITY USING INDEX %I', x.relname) FROM @pg_index AS i \
       JOIN @pg_class AS x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid AND i.indisreplident)), \
@@ -30,29 +30,30 @@ SELECT @format('CREATE POLICY %I ON %I AS %s FOR %s TO %s', p.polname, c.relname
 || coalesce(' USING (' || @pg_get_expr(p.polqual, p.polrelid) || ')', '') \
 || coalesce(' WITH CHECK (' || @pg_get_expr(p.polwithcheck, p.polrelid) || ')', '') AS text, \
 ARRAY(SELECT @pg_get_userbyid(r.oid)::@text FROM @unnest(p.polroles) AS r(oid) WHERE r.oid <> 0) AS roles \
-FROM {relations} AS c JOIN @pg_policy AS p ON p.polrelid = c.oid ORDER BY p.oid";
+FROM {copied} AS c JOIN @pg_policy AS p ON p.polrelid = c.oid ORDER BY p.oid";
 
 pub(in crate::catalog) const COMMENT: &str = "\
 SELECT @format('COMMENT ON %s IS %L', o.what, d.description) AS text, '{}'::@text[] AS roles FROM (\
 SELECT '@pg_class'::@regclass::@oid AS class, c.oid AS object, 0 AS part, CASE c.relkind WHEN 'v' THEN 'VIEW ' \
     WHEN 'm' THEN 'MATERIALIZED VIEW ' WHEN 'S' THEN 'SEQUENCE ' WHEN 'f' THEN 'FOREIGN TABLE ' ELSE 'TABLE ' END \
-    || @quote_ident(c.relname) AS what FROM {relations} AS c \
+    || @quote_ident(c.relname) AS what FROM {copied} AS c \
 UNION ALL SELECT '@pg_class'::@regclass, c.oid, a.attnum, \
     @format('COLUMN %I.%I', c.relname, a.attname) \
-    FROM (SELECT oid, relname FROM {relations} AS r UNION ALL SELECT typrelid, typname FROM {types} AS r) AS c \
+    FROM (SELECT oid, relname FROM {copied} AS r UNION ALL SELECT typrelid, typname FROM {types} AS r) AS c \
     JOIN @pg_attribute AS a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped \
 UNION ALL SELECT '@pg_class'::@regclass, i.indexrelid, 0, 'INDEX ' || @quote_ident(x.relname) \
-    FROM {relations} AS c JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
+    FROM {copied} AS c JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
+    WHERE i.indisvalid OR x.relkind = 'I' \
 UNION ALL SELECT con.tableoid, con.oid, 0, @format('CONSTRAINT %I ON %I', con.conname, c.relname) \
-    FROM {relations} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
+    FROM {copied} AS c JOIN @pg_constraint AS con ON con.conrelid = c.oid \
 UNION ALL SELECT g.tableoid, g.oid, 0, @format('TRIGGER %I ON %I', g.tgname, c.relname) \
-    FROM {relations} AS c JOIN @pg_trigger AS g ON g.tgrelid = c.oid \
+    FROM {copied} AS c JOIN @pg_trigger AS g ON g.tgrelid = c.oid \
 UNION ALL SELECT p.tableoid, p.oid, 0, @format('POLICY %I ON %I', p.polname, c.relname) \
-    FROM {relations} AS c JOIN @pg_policy AS p ON p.polrelid = c.oid \
+    FROM {copied} AS c JOIN @pg_policy AS p ON p.polrelid = c.oid \
 UNION ALL SELECT w.tableoid, w.oid, 0, @format('RULE %I ON %I', w.rulename, c.relname) \
-    FROM {relations} AS c JOIN @pg_rewrite AS w ON w.ev_class = c.oid \
+    FROM {copied} AS c JOIN @pg_rewrite AS w ON w.ev_class = c.oid \
 UNION ALL SELECT s.tableoid, s.oid, 0, 'STATISTICS ' || @quote_ident(s.stxname) \
-    FROM {relations} AS c JOIN @pg_statistic_ext AS s ON s.stxrelid = c.oid \
+    FROM {copied} AS c JOIN @pg_statistic_ext AS s ON s.stxrelid = c.oid \
 UNION ALL SELECT '@pg_type'::@regclass, t.oid, 0, CASE t.typtype WHEN 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END \
     || @quote_ident(t.typname) FROM {types} AS t \
 UNION ALL SELECT con.tableoid, con.oid, 0, @format('CONSTRAINT %I ON DOMAIN %I', con.conname, t.typname) \
@@ -70,12 +71,12 @@ SELECT 'SCHEMA ' || @chr(1) AS what, n.nspowner AS owner FROM @pg_namespace AS n
 UNION ALL SELECT 'TYPE ' || @quote_ident(t.typname), t.typowner FROM {types} AS t \
 UNION ALL SELECT 'ROUTINE ' || p.oid::@regprocedure, p.proowner FROM {routines} AS p \
 UNION ALL SELECT CASE c.relkind WHEN 'v' THEN 'VIEW ' WHEN 'm' THEN 'MATERIALIZED VIEW ' WHEN 'S' THEN 'SEQUENCE ' \
-    ELSE 'TABLE ' END || @quote_ident(c.relname), c.relowner FROM {relations} AS c \
+    ELSE 'TABLE ' END || @quote_ident(c.relname), c.relowner FROM {copied} AS c \
     WHERE c.relkind IN ('r', 'p', 'v', 'm') OR c.relkind = 'S' AND NOT EXISTS (SELECT FROM @pg_depend AS i \
     WHERE i.classid = '@pg_class'::@regclass AND i.objid = c.oid AND i.refclassid = '@pg_class'::@regclass \
     AND i.deptype IN ('a', 'i')) \
 UNION ALL SELECT 'STATISTICS ' || @quote_ident(s.stxname), s.stxowner \
-    FROM {relations} AS c JOIN @pg_statistic_ext AS s ON s.stxrelid = c.oid\
+    FROM {copied} AS c JOIN @pg_statistic_ext AS s ON s.stxrelid = c.oid\
 ) AS o WHERE @pg_get_userbyid(o.owner) <> current_user";
 
 /// Who may do what. An object without a list of its own is asked about only
@@ -86,9 +87,9 @@ things AS (\
 SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || @quote_ident(c.relname) AS what, ''::@text AS part, \
     c.relowner AS owner, CASE WHEN c.relacl IS NULL AND EXISTS (SELECT FROM preset) \
     THEN @acldefault(CASE c.relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r'::\"char\" END, c.relowner) ELSE c.relacl END AS acl \
-    FROM {relations} AS c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') \
+    FROM {copied} AS c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') \
 UNION ALL SELECT 'TABLE ' || @quote_ident(c.relname), @format(' (%I)', a.attname), c.relowner, a.attacl \
-    FROM {relations} AS c JOIN @pg_attribute AS a ON a.attrelid = c.oid WHERE a.attacl IS NOT NULL AND NOT a.attisdropped \
+    FROM {copied} AS c JOIN @pg_attribute AS a ON a.attrelid = c.oid WHERE a.attacl IS NOT NULL AND NOT a.attisdropped \
 UNION ALL SELECT 'ROUTINE ' || p.oid::@regprocedure, '', p.proowner, CASE WHEN p.proacl IS NULL \
     AND EXISTS (SELECT FROM preset) THEN @acldefault('f', p.proowner) ELSE p.proacl END FROM {routines} AS p \
 UNION ALL SELECT 'TYPE ' || @quote_ident(t.typname), '', t.typowner, CASE WHEN t.typacl IS NULL \
