@@ -67,7 +67,7 @@ impl Watchers {
         watchers.push(watcher);
     }
 
-    fn tell(&self, what: impl Fn(&dyn Watcher)) {
+    pub(crate) fn tell(&self, what: impl Fn(&dyn Watcher)) {
         let watchers: Vec<Arc<dyn Watcher>> = {
             let watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             watchers.iter().filter_map(Weak::upgrade).collect()

@@ -301,8 +301,7 @@ impl Known {
 /// that has the lock would wait for that snapshot in turn. Nor does a
 /// `statement_timeout` end the waiting.
 pub(crate) fn lock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
-    let key = lock_key(schema);
-    ask(schema, None, || sql::locks::try_lock(conn, key)).map(drop)
+    ask(conn, schema, None, sql::locks::try_lock).map(drop)
 }
 
 /// Takes the lock of a schema until the transaction ends.
@@ -310,13 +309,11 @@ pub(crate) fn lock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<
 /// A transaction that is repeatable read has a snapshot all the time: in the
 /// end it waits in the server, which finds out who waits for whom.
 pub(crate) fn lock_in_transaction(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {
-    let key = lock_key(schema);
-    if ask(schema, Some(PATIENCE), || {
-        sql::locks::try_lock_in_transaction(conn, key)
-    })? {
+    let asked = sql::locks::try_lock_in_transaction;
+    if ask(conn, schema, Some(PATIENCE), asked)? {
         return Ok(());
     }
-    sql::locks::lock_in_transaction(conn, key)
+    sql::locks::lock_in_transaction(conn, lock_key(schema))
 }
 
 /// Takes the lock of a schema until the transaction ends, and says what there is then.
@@ -346,18 +343,30 @@ pub(crate) fn lock_all_in_transaction<'a>(
 
 /// Asks until the answer is yes, or patience is at an end.
 fn ask(
+    conn: &mut PgConnection,
     schema: &SchemaName,
     patience: Option<Duration>,
-    mut granted: impl FnMut() -> QueryResult<bool>,
+    granted: fn(&mut PgConnection, i64) -> QueryResult<bool>,
 ) -> QueryResult<bool> {
+    let key = lock_key(schema);
     let begun = Instant::now();
     let mut pause = SHORTEST_PAUSE;
-    while !granted()? {
+    let mut warned = begun;
+    while !granted(conn, key)? {
         if patience.is_some_and(|patience| begun.elapsed() > patience) {
             return Ok(false);
         }
         if pause == SHORTEST_PAUSE {
             log::info!("schema {schema} is being worked on by another session: waiting for it");
+        }
+        if warned.elapsed() > WARNED {
+            warned = Instant::now();
+            let seconds = begun.elapsed().as_secs();
+            let holder = sql::locks::holder(conn, key)?;
+            log::warn!(
+                "waiting for {seconds} s for the lock of schema {schema}, which {}",
+                holder.unwrap_or_else(|| "nobody has any more".to_owned())
+            );
         }
         thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -373,6 +382,8 @@ pub(crate) fn unlock(conn: &mut PgConnection, schema: &SchemaName) -> QueryResul
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After how long, and how often then, it is said who has a lock.
+const WARNED: Duration = Duration::from_secs(5);
 
 /// The key of the advisory lock that belongs to a schema.
 pub(crate) fn lock_key(schema: &SchemaName) -> i64 {

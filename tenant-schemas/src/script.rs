@@ -195,20 +195,23 @@ impl Script {
         Ok(())
     }
 
-    /// The server would wait for rows that nobody sends, and the next message would end it:
-    /// the migration would count as applied, without the rows.
+    /// The server would wait for rows that nobody sends, or libpq for someone who takes them, and the next
+    /// message would end it: the migration would count as applied, without the rows or what is behind.
     fn refuse_copy(&self, app: &App) -> Result<()> {
         for body in [Some(&self.up), self.down.as_ref()].into_iter().flatten() {
             if let Body::Sql(sql) = body
-                && statement::copies_from_client(sql)
+                && let Some(end) = statement::copies_with_client(sql)
             {
+                let why = if end == "FROM STDIN" {
+                    "but a migration has no rows to send: use INSERT (`pg_dump --inserts` writes that), \
+                     or a migration in Rust"
+                } else {
+                    "but nobody takes rows from a migration: leave it out"
+                };
+                let name = &self.id.name;
                 return Err(unusable(
                     app,
-                    format!(
-                        "{} contains COPY .. FROM STDIN, but a migration has no rows to send: \
-                         use INSERT (`pg_dump --inserts` writes that), or a migration in Rust",
-                        self.id.name
-                    ),
+                    format!("{name} contains COPY .. {end}, {why}"),
                 ));
             }
         }

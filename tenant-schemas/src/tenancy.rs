@@ -4,21 +4,21 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::builder::TenancyBuilder;
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result};
-use crate::event::{Happened, What, panic_message};
+use crate::event::panic_message;
+use crate::ledger;
 use crate::ledger::Known;
-use crate::migrate::{Failures, Migrate, emit, locked};
+use crate::migrate::{Migrate, locked};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::pool::{PooledConnection, TenantPool};
-use crate::provision::{Lifecycle as _, Saved, forget_state};
+use crate::provision::{Lifecycle as _, Saved, dropping};
 use crate::registry::{Kind, Registry};
 use crate::report::{Outcome, Report};
-use crate::{ledger, sql};
 
 /// A pool of connections, the apps, and the tenants of model `T`: what a program holds.
 ///
@@ -140,8 +140,15 @@ impl<T: TenantModel> Tenancy<T> {
     /// tenant has no schema. With [`FirstStatement`](crate::SetCalls::FirstStatement) it is
     /// the first statement that says so.
     pub fn tenant(&self, tenant: &T) -> Result<PooledConnection> {
+        self.tenant_read_at(tenant, Instant::now())
+    }
+
+    /// As [`tenant`](Self::tenant), with a value that was not read before `read`: if its name went to another
+    /// since then, there is no such schema.
+    pub(crate) fn tenant_read_at(&self, tenant: &T, read: Instant) -> Result<PooledConnection> {
         let path = self.registry.policy.path(tenant.schema_name());
-        self.checkout(&Scope::new(path).with_tenant(Arc::new(tenant.clone())))
+        let scope = Scope::new(path).with_tenant(Arc::new(tenant.clone()));
+        self.checkout(&scope.read_at(read))
     }
 
     /// A connection to a schema, whether or not it is a tenant's.
@@ -178,7 +185,8 @@ impl<T: TenantModel> Tenancy<T> {
     /// Runs `f` for every tenant, each in its own scope, in the order of the schemas' names.
     ///
     /// The public tenant is left out. An error or a panic of one tenant is its
-    /// outcome in the report, and the next tenant's turn.
+    /// outcome in the report, and the next tenant's turn. So is [`Error::NoSuchSchema`], if
+    /// the tenant was renamed or dropped since the walk began.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
@@ -206,12 +214,16 @@ impl<T: TenantModel> Tenancy<T> {
     where
         Error: From<E>,
     {
+        let read = Instant::now();
         let outcomes = self
             .tenants()?
             .into_iter()
             .map(|tenant| {
                 let schema = tenant.schema_name().clone();
-                outcome(schema, || Ok(f(&tenant, &mut *self.tenant(&tenant)?)?))
+                outcome(schema, || {
+                    let mut conn = self.tenant_read_at(&tenant, read)?;
+                    Ok(f(&tenant, &mut conn)?)
+                })
             })
             .collect();
         Ok(Report::new(outcomes))
@@ -285,9 +297,10 @@ impl<T: TenantModel> Tenancy<T> {
     /// Drops a tenant's schema and everything in it; the row, if there is one, stays.
     ///
     /// The tables go in batches of a transaction each, so that a schema of any
-    /// width fits into the server's lock slots. Interrupted, it is resumed by
-    /// dropping again. [`delete`](crate::Lifecycle::delete) drops in the one
-    /// transaction that deletes the row.
+    /// width fits into the server's lock slots. Before that the schema gets a name of
+    /// the library's own, so that nobody works in what is left of it. Interrupted, it is resumed by
+    /// dropping again; `doctor` tells of what was not.
+    /// [`delete`](crate::Lifecycle::delete) drops in the one transaction that deletes the row.
     ///
     /// Listeners are told of [`PreDrop`](crate::Event::PreDrop) before, those
     /// inside a transaction in one of its own.
@@ -313,42 +326,13 @@ impl<T: TenantModel> Tenancy<T> {
     /// [`Error::NoSuchSchema`], [`Error::Listener`] with nothing dropped, or what
     /// the database says.
     pub fn drop_schema_cascade(&self, schema: &SchemaName) -> Result<()> {
-        self.registry.refuse_protected(schema, "dropped")?;
+        if !dropping::is_rest(schema) {
+            self.registry.refuse_protected(schema, "dropped")?;
+        }
         let mut conn = self.public()?;
-        let dropped = locked(&mut conn, schema, |conn| self.drop_locked(schema, conn));
-        // A failure in the middle has dropped some of it.
-        if !matches!(
-            dropped,
-            Err(Error::NoSuchSchema { .. } | Error::Listener { .. })
-        ) {
-            self.registry.policy.name_moved(schema);
-            self.registry.policy.bump_generation();
-        }
-        dropped
-    }
-
-    fn drop_locked(&self, schema: &SchemaName, conn: &mut TenantConnection) -> Result<()> {
-        let failed = |error| Error::database(format!("dropping schema {schema}"), error);
-        if !conn
-            .own(|inner| sql::schemas::schema_exists(inner, schema))
-            .map_err(failed)?
-        {
-            return Err(Error::NoSuchSchema {
-                schema: schema.clone(),
-            });
-        }
-        let tenant = T::by_schema(conn, schema.as_str())?;
-        let event = Happened {
-            what: What::PreDrop,
-            schema: schema.clone(),
-            tenant: tenant.map(|tenant| Arc::new(tenant) as _),
-        };
-        emit(conn, &self.registry, event, &Failures::default())?;
-        conn.own(|inner| {
-            sql::schemas::drop_schema_in_batches(inner, schema)?;
-            forget_state(inner, &self.registry, schema)
+        locked(&mut conn, schema, |conn| {
+            dropping::drop_apart::<T>(schema, conn, &self.registry)
         })
-        .map_err(failed)
     }
 
     /// The pool, whose connections have no scope yet; choose one with

@@ -15,15 +15,14 @@ use super::TenantConnection;
 impl TenantConnection {
     /// Makes sure that [`run_alone`](Self::run_alone) can be called; says whether it can.
     ///
-    /// Not while a transaction is open, a test's for one, or the session has other settings
-    /// than it began with.
+    /// Not while a transaction is open, a test's for one. If the session has other settings than it began
+    /// with, it is given those.
     pub(crate) fn is_ready_alone(&mut self) -> bool {
         self.observe();
         let idle = self.scope.is_none()
             && self.beliefs.depth() == 0
             && !self.is_dead()
-            && !self.notes.raw_transaction()
-            && !self.notes.settings();
+            && !self.notes.raw_transaction();
         idle && self
             .prepare_alone()
             .inspect_err(|error| log::debug!("migrations take the longer way: {error}"))
@@ -34,13 +33,21 @@ impl TenantConnection {
     /// tenant is no place for a trigger, and on another for each the server would plan anew.
     fn prepare_alone(&mut self) -> QueryResult<bool> {
         let public = Arc::new(SearchPath::new(self.policy.public.clone()));
-        if !self.beliefs.hold(&public) {
+        let resets = self.notes.settings();
+        if resets || !self.beliefs.hold(&public) {
             self.beliefs.unknown();
             self.resident = None;
-            self.try_alone(|inner| {
-                inner.batch_execute(&sql::session::set_path_as_written(&public))
-            })?;
+            let path = sql::session::set_path_as_written(&public);
+            if resets && !self.policy.on_connect.is_empty() {
+                self.try_alone(|inner| inner.batch_execute(sql::session::RESET_SESSION))?;
+                self.customize()?;
+            }
+            let first = resets.then_some(sql::session::RESET_SESSION);
+            let first = first.filter(|_| self.policy.on_connect.is_empty());
+            let message: Vec<&str> = first.into_iter().chain([&*path]).collect();
+            self.try_alone(|inner| inner.batch_execute(&message.join("; ")))?;
             self.beliefs.sent(&public);
+            self.notes.settings_were_reset();
         }
         if let Some(is_ready) = self.alone {
             return Ok(is_ready);

@@ -47,8 +47,8 @@ use self::watch::{Notes, Watch};
 use self::written::Texts;
 
 pub(crate) use self::rack::Rack;
-use self::scope::Epoch;
 pub use self::scope::SetCalls;
+use self::scope::{Epoch, Undone};
 pub(crate) use self::scope::{OnConnect, Policy, Scope};
 pub use self::transaction::{TenantTransactionBuilder, TenantTransactionManager};
 
@@ -202,6 +202,8 @@ pub struct TenantConnection {
     credit: u64,
     carrying: Carrying,
     after_commit: Vec<AfterCommit>,
+    /// How often something may have been rolled back.
+    undone: Undone,
 }
 
 impl TenantConnection {
@@ -234,6 +236,7 @@ impl TenantConnection {
             credit: 0,
             carrying: Carrying::default(),
             after_commit: Vec::new(),
+            undone: Undone::default(),
         }
     }
 
@@ -343,6 +346,12 @@ impl TenantConnection {
     /// Scopes nest, in transactions too. The outer scope is back when `f`
     /// returns, fails or panics.
     ///
+    /// It is the same session: temporary tables, settings, the role and locks stay, those of the
+    /// outer scope and those that `f` leaves, which one tenant after the other would find. A walk over all
+    /// tenants is [`for_each_tenant`](crate::Tenancy::for_each_tenant). What `f` defers to the end of
+    /// an outer transaction, such as a deferred trigger, runs on the outer scope's path: let it run inside,
+    /// with `SET CONSTRAINTS ALL IMMEDIATE`.
+    ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
     /// # use doctest::*; one_server();
@@ -379,8 +388,7 @@ impl TenantConnection {
 
     /// Runs `f` with the connection turned to `schema`.
     ///
-    /// Scopes nest, in transactions too. The outer scope is back when `f`
-    /// returns, fails or panics.
+    /// Scopes nest as with [`with_tenant`](Self::with_tenant).
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }

@@ -9,6 +9,17 @@ use super::watch::Notes;
 use crate::statement::Effects;
 
 impl TenantConnection {
+    /// Runs a query by way of the tenant model in which we call functions, of PostgreSQL's own: they change no
+    /// settings.
+    pub(crate) fn calling_known<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        let changed = self.notes.settings();
+        let result = f(self);
+        if !changed {
+            self.notes.settings_were_reset();
+        }
+        result
+    }
+
     /// Runs statements of our own: they name their schemas, and move no path behind our back.
     ///
     /// If the path was left to the first statement of the checkout, it is sent before: ours may fire

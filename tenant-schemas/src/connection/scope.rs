@@ -77,10 +77,15 @@ pub enum SetCalls {
     /// `pg_settings`, `RESET`, `DISCARD`, `EXECUTE` or `SET SCHEMA`, and any
     /// `DO`, `CALL`, `FETCH`, or transaction control by hand.
     ///
-    /// Not seen is a `SET` in the body of a function that a query calls, or a
+    /// Not seen is a `SET search_path` in the body of a function that a query calls, or a
     /// trigger, or a view: PostgreSQL does not report it, and to ask would be a
-    /// round trip. Give such a function a `SET search_path` clause of its own,
-    /// which PostgreSQL undoes when the function returns.
+    /// round trip. Give such a function a `SET search_path` clause in the place of it,
+    /// which PostgreSQL undoes when the function returns; beside a clause, a `SET` in the body
+    /// would stay all the same.
+    ///
+    /// Other settings and the role, which row security may go by, are reset before another tenant comes
+    /// if a statement changed them, or called a function that is not one of PostgreSQL's best known
+    /// ones. Not seen is what a trigger or a view changes.
     #[default]
     EveryCheckout,
     /// Only when the tenant is another than the connection's last one: a
@@ -113,8 +118,6 @@ pub enum SetCalls {
     ///   one that a trigger, a view, an operator, a default or a policy calls, or that is called like a column.
     ///   After the call of a function that is not one of PostgreSQL's best known ones, the next path is
     ///   sent ahead, and all is removed.
-    /// - To a statement that takes its path along, a schema that the role may not use is none. Elsewhere
-    ///   PostgreSQL passes it over in silence.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
@@ -165,6 +168,10 @@ pub(super) struct Epoch {
     /// Names of schemas mean others: so may a path, and whoever left something there.
     pub(super) moves: u64,
 }
+
+/// How often something may have been rolled back on a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Undone(pub(super) u64);
 
 /// The rules for all connections of a pool.
 #[derive(Debug)]
@@ -226,7 +233,7 @@ impl Policy {
         self.moves.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether the name of a scope's schema meant the same when the scope was made.
+    /// Whether the name of a scope's schema has meant the same since then.
     pub(crate) fn means_the_same(&self, scope: &Scope) -> bool {
         let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
         moved
@@ -264,12 +271,12 @@ impl Default for Policy {
 pub(crate) struct Scope {
     pub(crate) path: Arc<SearchPath>,
     pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
-    /// When it was made: a tenant that has the schema's name since is another.
+    /// When it was made, or the tenant's row was read: one that has the schema's name since is another.
     pub(crate) since: Instant,
     /// What had changed when its schema was looked for; `None` if it never was.
     pub(super) looked: Option<Epoch>,
-    /// That was in a transaction, which may have made it.
-    pub(super) looked_inside: bool,
+    /// That was in a transaction, which may have made it: good until something is rolled back.
+    pub(super) looked_inside: Option<Undone>,
 }
 
 impl Scope {
@@ -279,7 +286,15 @@ impl Scope {
             tenant: None,
             since: Instant::now(),
             looked: None,
-            looked_inside: false,
+            looked_inside: None,
+        }
+    }
+
+    /// The same, for a row that was not read before `read`: who was given its name since then is another.
+    pub(crate) fn read_at(self, read: Instant) -> Self {
+        Self {
+            since: read,
+            ..self
         }
     }
 

@@ -47,14 +47,14 @@ impl TenantConnection {
         } else {
             // The check that travels with the path would fail the user's transaction.
             let schema = scope.schema().clone();
-            match self.own_now(|inner| sql::schemas::schema_exists(inner, &schema)) {
+            match self.own_now(|inner| sql::schemas::schema_is_usable(inner, &schema)) {
                 Ok(true) => self.send_path(scope, None)?,
                 Ok(false) => return Err(Error::NoSuchSchema { schema }),
                 Err(error) => return Err(Error::database("looking for the schema", error)),
             }
         }
         scope.looked = Some(epoch);
-        scope.looked_inside = self.beliefs.depth() > 0;
+        scope.looked_inside = (self.beliefs.depth() > 0).then_some(self.undone);
         Ok(())
     }
 
@@ -89,15 +89,20 @@ impl TenantConnection {
         if arrives && !washes && self.stay(scope)? {
             return Ok(());
         }
-        if washes && self.notes.settings() {
-            self.reset_session(scope)?;
-        }
         let mut message = String::new();
+        let mut resets = washes && self.notes.settings();
+        if resets && self.policy.on_connect.is_empty() {
+            message.push_str(sql::session::RESET_SESSION);
+            message.push_str("; ");
+        } else if resets {
+            self.reset_session(scope)?;
+            resets = false;
+        }
         if arrival.is_some() {
             let required = if washes {
-                sql::session::require_schema_and_unlock(scope.schema())
+                sql::session::require_usable_and_unlock(scope.schema())
             } else {
-                sql::session::require_schema(scope.schema())
+                sql::session::require_usable(scope.schema())
             };
             message.push_str(&required);
             message.push_str("; ");
@@ -119,6 +124,9 @@ impl TenantConnection {
         };
         sent.map_err(|error| self.path_refused(scope, error))?;
         self.path_sent(&scope.path, changes);
+        if resets && !self.notes.raw_transaction() {
+            self.notes.settings_were_reset();
+        }
         if washes {
             self.resident = Some(Arc::clone(&scope.path));
             self.notes.were_closed();
@@ -155,7 +163,7 @@ impl TenantConnection {
         Ok(sent.is_ok())
     }
 
-    /// Gives the session the settings that it began with.
+    /// Gives the session the settings that it began with, and what the program does to each.
     fn reset_session(&mut self, scope: &Scope) -> Result<()> {
         self.beliefs.forget();
         self.outside_transactions(scope, |conn| {
@@ -302,7 +310,7 @@ impl TenantConnection {
         let schema = scope.schema().clone();
         if self.beliefs.depth() == 0 {
             let exists = self.is_dead() || {
-                let exists = self.own_now(|inner| sql::schemas::schema_exists(inner, &schema));
+                let exists = self.own_now(|inner| sql::schemas::schema_is_usable(inner, &schema));
                 !matches!(exists, Ok(false))
             };
             if !exists {
@@ -336,7 +344,9 @@ impl TenantConnection {
         if !self.stained || self.beliefs.depth() > 0 {
             return self.own_now(|inner| inner.batch_execute(sql::session::CLOSED_PATH));
         }
-        if self.notes.settings() && !self.notes.raw_transaction() {
+        let resets = self.notes.settings() && !self.notes.raw_transaction();
+        let along = resets && self.policy.on_connect.is_empty();
+        if resets && !along {
             let reset = self.own_now(|inner| inner.batch_execute(sql::session::RESET_SESSION));
             match reset.and_then(|()| self.customize()) {
                 Ok(()) => self.notes.settings_were_reset(),
@@ -347,12 +357,17 @@ impl TenantConnection {
                 }
             }
         }
-        let message = [
+        let first = along.then_some(sql::session::RESET_SESSION);
+        let rest = [
             sql::session::UNLOCK,
             sql::session::CLOSED_PATH,
             sql::session::WASH,
         ];
+        let message: Vec<&str> = first.into_iter().chain(rest).collect();
         self.own_now(|inner| inner.batch_execute(&message.join("; ")))?;
+        if along {
+            self.notes.settings_were_reset();
+        }
         self.stained = false;
         self.notes.were_closed();
         self.forget_notifications();

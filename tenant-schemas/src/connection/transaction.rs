@@ -1,6 +1,7 @@
 //! Transactions: the path travels with `BEGIN`, and what we know of it follows every savepoint.
 
 use std::fmt;
+use std::sync::Arc;
 
 use diesel::connection::{
     AnsiTransactionManager, InTransactionStatus, SimpleConnection as _, TransactionManager,
@@ -11,7 +12,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use crate::error::Error;
 use crate::sql;
 
-use super::{AfterCommit, TenantConnection};
+use super::{AfterCommit, Scope, TenantConnection};
 
 /// Diesel's transaction manager, and the search path along with it.
 ///
@@ -124,10 +125,8 @@ impl TenantConnection {
 
     fn commit(&mut self) -> QueryResult<()> {
         self.observe();
-        // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and
-        // no error. Diesel does not know of every failure: not of one in a `COPY`.
-        if self.beliefs.depth() == 1 && !self.after_commit.is_empty() {
-            let _ = self.own_now(|inner| inner.batch_execute(sql::session::NOTHING));
+        if self.beliefs.depth() == 1 {
+            self.before_commit()?;
         }
         let failed = self.transaction_has_failed();
         let depth = self.beliefs.depth();
@@ -146,6 +145,7 @@ impl TenantConnection {
         self.beliefs.committed();
         if failed {
             self.forget_work_from(depth);
+            self.undone.0 += 1;
         }
         for one in &mut self.after_commit {
             one.depth = one.depth.min(self.beliefs.depth());
@@ -155,6 +155,26 @@ impl TenantConnection {
             self.work_off(first);
             let rest = self.take_work(|_| true);
             self.work_off(rest);
+        }
+        Ok(())
+    }
+
+    /// Gives the transaction the path of its scope, if a nested one had another: what was deferred runs on it.
+    fn before_commit(&mut self) -> QueryResult<()> {
+        let unsent = |scope: &&Scope| !self.beliefs.hold(&scope.path);
+        let path = self.scope.as_ref().filter(unsent);
+        let path = path.map(|scope| Arc::clone(&scope.path));
+        if let Some(path) = path.filter(|_| !self.transaction_has_failed()) {
+            let text = sql::session::set_local_path(&path);
+            let sent = self.own_now(|inner| inner.batch_execute(&text));
+            // Diesel does not know of every failure: not of one in a `COPY`.
+            if sent.is_err() && !self.transaction_has_failed() {
+                self.rollback()?;
+            }
+            sent?;
+        } else if !self.after_commit.is_empty() {
+            // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and no error.
+            let _ = self.own_now(|inner| inner.batch_execute(sql::session::NOTHING));
         }
         Ok(())
     }
@@ -179,10 +199,7 @@ impl TenantConnection {
         self.own_now(AnsiTransactionManager::rollback_transaction)
             .inspect_err(|_| self.resync())?;
         self.beliefs.rolled_back();
-        // What was there inside may have been made there.
-        if let Some(scope) = self.scope.as_mut().filter(|scope| scope.looked_inside) {
-            scope.looked = None;
-        }
+        self.undone.0 += 1;
         Ok(())
     }
 
@@ -209,6 +226,7 @@ impl TenantConnection {
         let depth = depth(self.status());
         if depth != self.beliefs.depth() {
             self.beliefs.resync(depth);
+            self.undone.0 += 1;
             self.after_commit.retain(|one| one.depth <= depth);
         }
     }

@@ -1,6 +1,8 @@
 //! Turning a connection to a scope: at a checkout, inside one, and before each statement.
 
 use std::sync::Arc;
+#[cfg(feature = "jobs")]
+use std::time::Instant;
 
 use diesel::connection::{Connection as _, get_default_instrumentation};
 use diesel::result::QueryResult;
@@ -18,6 +20,17 @@ use crate::path::SearchPath;
 impl TenantConnection {
     pub(crate) fn tenant_scope<T: TenantModel>(&self, tenant: &T) -> Scope {
         Scope::new(self.policy.path(tenant.schema_name())).with_tenant(Arc::new(tenant.clone()))
+    }
+
+    /// As [`set_tenant`](Self::set_tenant), with a row that was not read before `read`.
+    #[cfg(feature = "jobs")]
+    pub(crate) fn set_tenant_read_at<T: TenantModel>(
+        &mut self,
+        tenant: &T,
+        read: Instant,
+    ) -> Result<()> {
+        let scope = self.tenant_scope(tenant).read_at(read);
+        self.turn_to(scope)
     }
 
     /// Turns to `scope` at a checkout.
@@ -125,7 +138,7 @@ impl TenantConnection {
         self.observe();
         self.resident = None;
         scope.looked = Some(self.policy.epoch());
-        scope.looked_inside = true;
+        scope.looked_inside = Some(self.undone);
         self.served.visit(scope.schema());
         let outer = self.scope.replace(scope);
         Lent::new(self, outer).call(f)
@@ -169,6 +182,9 @@ impl TenantConnection {
     /// in between, says nothing of it.
     pub(super) fn was_looked_for(&self, scope: &Scope) -> bool {
         scope.looked == Some(self.policy.epoch())
+            && scope
+                .looked_inside
+                .is_none_or(|undone| undone == self.undone)
     }
 
     /// Takes notice of everything that happened since the last time.
@@ -177,7 +193,10 @@ impl TenantConnection {
         self.resync();
         if self.notes.take_moved() {
             self.beliefs.forget();
+            // It may have been a rollback.
+            self.undone.0 += 1;
         }
+        self.hear_of_schemas();
         if self.notes.take_prepared() {
             self.plans.mix();
         }
@@ -187,6 +206,15 @@ impl TenantConnection {
             self.alone = None;
             self.cached = None;
             self.plans.mix();
+        }
+    }
+
+    /// Lets all connections look for their schemas again if someone has dropped one, or given it another name.
+    fn hear_of_schemas(&mut self) {
+        if self.notes.take_schemas() {
+            self.policy.bump_generation();
+            // Until then the others find what was there before.
+            self.invalidate_after_commit(|conn| conn.policy.bump_generation());
         }
     }
 
@@ -228,6 +256,7 @@ impl TenantConnection {
 
     /// Gives up the tenant; the pool calls it when the connection comes back.
     pub(super) fn leave(&mut self) {
+        self.hear_of_schemas();
         self.scope = None;
         self.stained = true;
         self.carrying.due = false;

@@ -4,8 +4,9 @@
 //! every statement in whatever way it is sent: typed queries, batches, `COPY`,
 //! a migration harness, or code that borrows the connection as a `PgConnection`.
 //!
-//! It reads text. A `SET` in the body of a function that a statement calls has
-//! no trace in the statement's text and is not seen.
+//! It reads text. A `SET` in the body of a function has no trace in the text of the statement that calls it: of
+//! a function that is not known it is supposed that it has one, but not that it is one of the path. What a trigger or
+//! a view calls is not seen at all.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(super) struct Notes {
     prepared: AtomicBool,
     /// Some statement may have changed settings or the role of the session.
     settings: AtomicBool,
+    /// Some statement of the user's own may have dropped a schema, or given it another name.
+    schemas: AtomicBool,
     /// A statement began and was not heard of since.
     running: AtomicBool,
     /// Some statement may have left a cursor open.
@@ -57,6 +60,11 @@ impl Notes {
     /// Whether statements may have been prepared by hand since the last call.
     pub(super) fn take_prepared(&self) -> bool {
         take(&self.prepared)
+    }
+
+    /// Whether schemas may be gone, or have other names, since the last call.
+    pub(super) fn take_schemas(&self) -> bool {
+        take(&self.schemas)
     }
 
     /// Whether a statement failed since the last call, or did not come to its end.
@@ -146,8 +154,12 @@ impl Notes {
         if effects.prepares {
             self.prepared.store(true, Relaxed);
         }
-        if effects.changes_settings {
+        // A function's body may have a `SET`, which no text shows.
+        if effects.changes_settings || effects.calls {
             self.settings.store(true, Relaxed);
+        }
+        if effects.moves_schema {
+            self.schemas.store(true, Relaxed);
         }
         if effects.leaves_open {
             self.left_open.store(true, Relaxed);

@@ -101,7 +101,7 @@ checks! {
     Tenants = "tenants",
     /// A tenant has no schema.
     MissingSchema = "missing_schema",
-    /// A schema was made for a tenant, and there is no such tenant.
+    /// A schema was made for a tenant, and there is no such tenant; or its dropping was interrupted.
     OrphanSchema = "orphan_schema",
     /// The table of states has a line for a schema that is gone.
     StaleState = "stale_state",

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::ledger::Applied;
 use crate::name::SchemaName;
+use crate::provision::dropping;
 use crate::registry::{Kind, Registry};
 use crate::sql::doctor::advice;
 
@@ -96,9 +97,13 @@ fn migrations(
                     ))
                     .advice(format!(
                         "put the old text back and the change into a new migration; or, if the schema is \
-                         as the new text makes it, take the new text over with `migrate_schemas {app} zero \
-                         --fake {only}` and then `migrate_schemas {app} --fake {only}`",
-                        app = own.app
+                         as the new text makes it, take the new text over with `{}` and then \
+                         `migrate_schemas --verify {only}`",
+                        advice::set_checksum(
+                            schema,
+                            (&own.app, &own.version),
+                            &script.checksum,
+                        ),
                     )),
             ),
             Some(_) => {}
@@ -176,6 +181,10 @@ fn orphans(facts: &Facts, registry: &Registry, findings: &mut Vec<Finding>) {
         let Some(schema) = name_of(&row.name) else {
             continue;
         };
+        if dropping::is_rest(&schema) {
+            findings.push(half_dropped(&schema));
+            continue;
+        }
         if !is_ours
             || tenants.contains(row.name.as_str())
             || registry.refuse_protected(&schema, "dropped").is_err()
@@ -205,6 +214,16 @@ fn orphans(facts: &Facts, registry: &Registry, findings: &mut Vec<Finding>) {
                 ))
         });
     }
+}
+
+/// What is found of a schema that was given its name to be dropped.
+fn half_dropped(schema: &SchemaName) -> Finding {
+    Finding::new(Check::OrphanSchema, Severity::Warning, schema.as_str())
+        .in_schema(schema)
+        .message("the schema is being dropped, or that was interrupted")
+        .advice(format!(
+            "if nobody is at it, drop what is left with `tenancy.drop_schema_cascade(\"{schema}\")`"
+        ))
 }
 
 fn stale_states(facts: &Facts, findings: &mut Vec<Finding>) {

@@ -1,6 +1,7 @@
 //! Running a job where it belongs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use crate::connection::TenantConnection;
 use crate::error::{BoxError, Error};
@@ -89,8 +90,9 @@ impl<T: TenantModel> Tenancy<T> {
         reference: &TenantRef,
     ) -> Result<PooledConnection, JobError> {
         let mut conn = self.public()?;
+        let read = Instant::now();
         let tenant = self.find_on(&mut conn, reference)?;
-        self.enter_ready(&mut conn, &tenant, reference)?;
+        self.enter_ready(&mut conn, (&tenant, read), reference)?;
         Ok(conn)
     }
 
@@ -131,15 +133,17 @@ impl<T: TenantModel> Tenancy<T> {
         Ok(tenant)
     }
 
-    /// Turns a connection to a tenant whose schema has everything that this program expects.
+    /// Turns a connection to a tenant whose schema has everything that this program expects, and
+    /// still is its own since the row was read.
     fn enter_ready(
         &self,
         conn: &mut TenantConnection,
-        tenant: &T,
+        (tenant, read): (&T, Instant),
         reference: &TenantRef,
     ) -> Result<(), JobError> {
         self.check_ready(conn, tenant, reference)?;
-        conn.set_tenant(tenant).map_err(|error| match error {
+        let entered = conn.set_tenant_read_at(tenant, read);
+        entered.map_err(|error| match error {
             // Renamed or dropped since we looked: the next try finds out.
             Error::NoSuchSchema { schema } => JobError::NoSchema {
                 tenant: reference.clone(),

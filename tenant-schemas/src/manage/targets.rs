@@ -1,6 +1,7 @@
 //! `--schema` and `--exclude`: which schemas a command is about.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use crate::model::TenantModel;
 use crate::name::SchemaName;
@@ -27,6 +28,8 @@ pub(super) struct Target<T> {
     pub(super) schema: SchemaName,
     /// Whose it is; the shared schema can be nobody's.
     pub(super) tenant: Option<T>,
+    /// When that was read, or before.
+    pub(super) read: Instant,
     pub(super) shared: bool,
 }
 
@@ -127,8 +130,9 @@ pub(super) fn one<T: TenantModel>(tenancy: &Tenancy<T>, name: &str) -> Result<Ta
     if name == public.schema.as_str() {
         return Ok(public);
     }
+    let read = Instant::now();
     if let Some(tenant) = T::by_schema(&mut *tenancy.public()?, name)? {
-        return Ok(target(tenant));
+        return Ok(target(tenant, read));
     }
     let mut known = vec![public];
     known.extend(tenants(tenancy)?);
@@ -164,13 +168,16 @@ pub(super) fn require_migrated<T: TenantModel>(
 
 /// Every tenant but the public one.
 pub(super) fn tenants<T: TenantModel>(tenancy: &Tenancy<T>) -> Result<Vec<Target<T>>, Failure> {
-    Ok(tenancy.tenants()?.into_iter().map(target).collect())
+    let read = Instant::now();
+    let tenants = tenancy.tenants()?.into_iter();
+    Ok(tenants.map(|tenant| target(tenant, read)).collect())
 }
 
-fn target<T: TenantModel>(tenant: T) -> Target<T> {
+fn target<T: TenantModel>(tenant: T, read: Instant) -> Target<T> {
     Target {
         schema: tenant.schema_name().clone(),
         tenant: Some(tenant),
+        read,
         shared: false,
     }
 }
@@ -179,6 +186,7 @@ fn shared_target<T: TenantModel>(tenancy: &Tenancy<T>) -> Target<T> {
     Target {
         schema: tenancy.registry().public().clone(),
         tenant: None,
+        read: Instant::now(),
         shared: true,
     }
 }

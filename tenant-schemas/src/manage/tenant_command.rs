@@ -184,7 +184,7 @@ pub(super) fn connect<T: TenantModel>(
     target: &Target<T>,
 ) -> Result<crate::PooledConnection, BoxError> {
     Ok(match &target.tenant {
-        Some(tenant) => tenancy.tenant(tenant)?,
+        Some(tenant) => tenancy.tenant_read_at(tenant, target.read)?,
         None => tenancy.schema(&target.schema)?,
     })
 }

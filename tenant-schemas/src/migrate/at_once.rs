@@ -61,7 +61,8 @@ impl<'a> AtOnce<'a> {
                 return None;
             };
             let is_plain = Effects::of(sql).keep_session() && !script.changes_session;
-            let fits = steps.len() == 1 || script.is_whole;
+            let fits =
+                steps.len() == 1 || script.is_whole && statement::local_settings(sql).is_empty();
             if step.reverted || !script.transactional || !is_plain || !fits {
                 return None;
             }

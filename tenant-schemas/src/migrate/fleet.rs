@@ -81,7 +81,8 @@ impl<T: TenantModel> Migrate<'_, T> {
         );
         let expected = registry.tenant_fingerprints();
         let value = sql::ledgers::known(registry.public(), &column, &expected);
-        let Ok(mut tenants) = T::rows_with(&mut conn, &value) else {
+        let read = conn.calling_known(|conn| T::rows_with(conn, &value));
+        let Ok(mut tenants) = read else {
             // Nothing was ever migrated here, or the table of tenants is what can't be read.
             return self.tenants_apart(&mut conn);
         };

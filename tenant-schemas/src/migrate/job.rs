@@ -14,7 +14,7 @@ use crate::registry::{Kind, Registry};
 use crate::script::MigrationId;
 use crate::sql;
 
-use super::plan::{Selection, plan, refuse_irreversible};
+use super::plan::{Selection, plan, refuse_irreversible, refuse_unknown};
 use super::run::{Run, note_changed};
 
 /// What was done in one schema.
@@ -105,6 +105,7 @@ impl Job {
         let steps = plan(registry, &self.kind, &applied, &self.selection)?;
         if !self.fake {
             refuse_irreversible(&steps)?;
+            refuse_unknown(&self.schema, &applied, &steps)?;
         }
         run.done.changed = note_changed(registry, self, &applied);
         if steps.is_empty() {

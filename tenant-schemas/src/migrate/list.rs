@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::ledger::{self, Applied, Known};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::registry::Kind;
 use crate::script::MigrationId;
-use crate::sql;
+use crate::{rules, sql};
 
 use super::adopt;
 use super::plan::plan;
@@ -247,6 +247,7 @@ impl<T: TenantModel> Migrate<'_, T> {
         let registry = self.registry();
         let mut jobs = Vec::new();
         let mut known = Vec::new();
+        let mut unread = None;
         if self.wants_shared() {
             jobs.push(self.job(registry.public().clone(), Kind::Shared));
             known.push(self.shared_known()?);
@@ -259,9 +260,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                         known.push(of_it);
                     }
                 }
-                Err(error) if self.shared_known()? != Known::Current => {
-                    log::debug!("the tenants can't be read yet: {error}");
-                }
+                Err(error @ Error::Database { .. }) => unread = Some(error),
                 Err(error) => return Err(error),
             }
         }
@@ -279,7 +278,8 @@ impl<T: TenantModel> Migrate<'_, T> {
             conn.own(read)
                 .map_err(|error| Error::database("reading the ledgers", error))?
         };
-        jobs.into_iter()
+        let found = jobs
+            .into_iter()
             .zip(known)
             .map(|(job, known)| {
                 let applied = match known {
@@ -293,7 +293,32 @@ impl<T: TenantModel> Migrate<'_, T> {
                 };
                 Ok(Found { job, applied })
             })
-            .collect()
+            .collect::<Result<Vec<Found>>>()?;
+        if let Some(error) = unread {
+            self.require_too_early(error, &found)?;
+        }
+        Ok(found)
+    }
+
+    /// That the tenants can't be read is no error if there are none yet, nor if a migration of the
+    /// shared schema is found that has yet to run.
+    fn require_too_early(&self, error: Error, found: &[Found]) -> Result<()> {
+        for found in found {
+            if let Some(applied) = &found.applied
+                && self.planned(&found.job, applied)?.is_some()
+            {
+                log::warn!("the tenants can't be read yet: {}", chain(&error));
+                return Ok(());
+            }
+        }
+        let registry = self.registry();
+        let table = rules::quoted(registry, &registry.tenant_table);
+        let there = self
+            .tenancy
+            .public()?
+            .own(|inner| sql::tables::table_exists(inner, &table))
+            .map_err(|error| Error::database("looking for the tenants", error))?;
+        if there { Err(error) } else { Ok(()) }
     }
 
     /// Whether a schema's own ledger has to be read.

@@ -8,7 +8,7 @@ use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::script::{Body, MigrationId};
 use crate::sql;
-use crate::statement::Effects;
+use crate::statement::{self, Effects};
 
 use super::plan::Step;
 use super::run::Run;
@@ -129,7 +129,15 @@ impl<'a> Message<'a> {
         }
         self.effects = self.effects.and(effects);
         self.moved = effects.moves_path;
+        // The next one's are those of the session, and the ledger is written by the role of the session.
+        let settings = statement::local_settings(sql);
+        for name in &settings {
+            self.push_own(&sql::session::keep_setting(name));
+        }
         self.push_text(&step.script.id, sql);
+        for name in &settings {
+            self.push_own(&sql::session::restore_setting(name));
+        }
     }
 
     /// Adds the text of a migration.

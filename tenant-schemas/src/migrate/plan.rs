@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ledger::Applied;
+use crate::name::SchemaName;
 use crate::registry::{Kind, LoadedApp, Registry};
 use crate::script::{Body, MigrationId, Script};
 
@@ -54,6 +55,39 @@ impl Step<'_> {
 /// Fails if a step can't be done, before the first one is.
 pub(crate) fn refuse_irreversible(steps: &[Step<'_>]) -> Result<()> {
     steps.iter().try_for_each(|step| step.body().map(drop))
+}
+
+/// Refuses to go down beneath migrations that are applied and that this program does not have: they may
+/// build on what would go, and would count as applied all the same.
+pub(crate) fn refuse_unknown(
+    schema: &SchemaName,
+    applied: &[Applied],
+    steps: &[Step<'_>],
+) -> Result<()> {
+    for step in steps.iter().filter(|step| step.reverted) {
+        let id = step.id();
+        let known = |own: &Applied| {
+            step.app
+                .scripts
+                .iter()
+                .any(|script| script.id.version == own.version)
+        };
+        let above = |own: &&Applied| own.app == id.app && own.version > id.version && !known(own);
+        let unknown: Vec<String> = applied
+            .iter()
+            .filter(above)
+            .map(|own| own.version.clone())
+            .collect();
+        if !unknown.is_empty() {
+            return Err(Error::BeneathUnknown {
+                schema: schema.clone(),
+                app: id.app.clone(),
+                version: id.name.clone(),
+                unknown,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What has to run in a schema of this kind that has `applied`.

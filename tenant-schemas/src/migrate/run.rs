@@ -160,6 +160,9 @@ impl<'a> Run<'a> {
                 rest.len()
             } else if !first.script.transactional {
                 0
+            } else if first.reverted && rest.get(1).is_some_and(|next| next.id() == first.id()) {
+                // Done once more, or left as it is.
+                2
             } else if self.job.atomic {
                 rest.iter()
                     .position(|step| !step.script.transactional)
@@ -339,6 +342,7 @@ impl<'a> Run<'a> {
                             failed(&self.job.schema, step.id(), Some(line), error.into())
                         })?;
                     }
+                    self.refuse_invalid_index(conn, &step, &text)?;
                 }
             }
             conn.transaction(|conn| self.batch(conn, &Message::bookkeeping(self, &step)))
@@ -352,6 +356,34 @@ impl<'a> Run<'a> {
         )?;
         self.note_done(conn, &step);
         Ok(())
+    }
+
+    /// An index whose making was interrupted is there and of no use: `IF NOT EXISTS` would leave it so.
+    fn refuse_invalid_index(
+        &self,
+        conn: &mut TenantConnection,
+        step: &Step<'_>,
+        text: &str,
+    ) -> Result<()> {
+        let schema = &self.job.schema;
+        let invalid = conn
+            .own(|inner| sql::tables::invalid_indexes(inner, schema))
+            .map_err(|error| self.job.database("looking at the indexes", error))?;
+        match invalid.iter().find(|name| text.contains(name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(failed(
+                schema,
+                step.id(),
+                None,
+                format!(
+                    "index {name} is invalid, since its making was interrupted: run \
+                     `DROP INDEX CONCURRENTLY {}.{}`, and migrate again",
+                    schema.quoted(),
+                    sql::identifier(name)
+                )
+                .into(),
+            )),
+        }
     }
 
     fn note_done(&mut self, conn: &mut TenantConnection, step: &Step<'_>) {

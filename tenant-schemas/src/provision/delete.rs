@@ -55,6 +55,7 @@ pub(super) fn delete<T: TenantModel>(
         emit(conn, registry, happened(&row, What::PreDrop), &failures)?;
     }
     if exists {
+        refuse_dependents(conn, schema)?;
         // Before the row: tables of the tenant's own may refer to it.
         conn.own(|inner| {
             sql::schemas::drop_schema_cascade(inner, schema)?;
@@ -78,6 +79,20 @@ pub(super) fn delete<T: TenantModel>(
     Ok(Deletion {
         schema_dropped: exists,
         failures,
+    })
+}
+
+/// What others have is not dropped along with a schema.
+pub(super) fn refuse_dependents(conn: &mut TenantConnection, schema: &SchemaName) -> Result<()> {
+    let dependents = conn
+        .own(|inner| sql::schemas::outside_dependents(inner, schema))
+        .map_err(|error| Error::database(format!("looking who needs schema {schema}"), error))?;
+    if dependents.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Dependents {
+        schema: schema.clone(),
+        dependents,
     })
 }
 

@@ -1,6 +1,7 @@
 //! [`Lifecycle`]: a tenant is saved, provisioned, renamed, deleted.
 
 mod delete;
+pub(crate) mod dropping;
 mod options;
 mod ready;
 mod rename;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use diesel::Connection as _;
 use diesel::result::{Error as DieselError, QueryResult};
 
-use crate::changes::{announce, of_tenant};
+use crate::changes::{Change, announce, of_tenant};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result, UNNAMED, names_missing_table, unique_violation};
 use crate::event::{Happened, What};
@@ -495,6 +496,10 @@ pub(crate) fn names_moved<'a>(
     let names: Vec<SchemaName> = names.into_iter().cloned().collect();
     let registry = Arc::clone(registry);
     conn.invalidate_after_commit(move |_| {
+        // First: whoever finds a row from before in a directory is dated before the names went.
+        let rows = names.iter().map(|name| Change::Tenant(name.to_string()));
+        let rows: Vec<Change> = rows.collect();
+        registry.watchers.tell(|watcher| watcher.changed(&rows));
         for name in &names {
             registry.policy.name_moved(name);
         }

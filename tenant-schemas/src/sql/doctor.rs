@@ -543,6 +543,21 @@ pub(crate) mod advice {
         format!("ALTER {subject} RESET search_path")
     }
 
+    /// Writes another checksum beside a migration that is applied.
+    pub(crate) fn set_checksum(
+        schema: &crate::SchemaName,
+        (app, version): (&str, &str),
+        checksum: &str,
+    ) -> String {
+        format!(
+            "UPDATE {} SET checksum = {} WHERE app = {} AND version = {}",
+            super::within(schema, super::LEDGER),
+            super::literal(checksum),
+            super::literal(app),
+            super::literal(version),
+        )
+    }
+
     pub(crate) fn delete_state(public: &crate::SchemaName, schema: &str) -> String {
         format!(
             "DELETE FROM {} WHERE schema_name = {}",

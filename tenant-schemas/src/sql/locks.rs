@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::literal;
 use crate::name::SchemaName;
@@ -31,10 +31,38 @@ pub(crate) fn try_lock_in_transaction(conn: &mut PgConnection, key: i64) -> Quer
         // A prepared statement keeps its portal, and with it its snapshot, until
         // the next statement; one that is not prepared keeps nothing. Whoever looks
         // into `pg_stat_activity` sees its text.
-        conn.batch_execute("SELECT 'waiting for the lock of a schema'")?;
+        conn.batch_execute(WAITING)?;
     }
     Ok(locked)
 }
+
+/// Who has the lock of a schema, in words.
+pub(crate) fn holder(conn: &mut PgConnection, key: i64) -> QueryResult<Option<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        holder: String,
+    }
+    let row: Option<Row> = diesel::sql_query(
+        "SELECT pg_catalog.format('process %s of the server has, %s since %s%s: if its program is gone, end \
+         it with SELECT pg_terminate_backend(%1$s)', l.pid, coalesce(a.state, 'in a state that is not shown'), \
+         coalesce(a.state_change::text, 'some time'), \
+         coalesce(' from ' || pg_catalog.host(a.client_addr), '')) AS holder \
+         FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid \
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+         AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+         AND (l.classid::bigint << 32) | l.objid::bigint = $1 LIMIT 1",
+    )
+    .bind::<BigInt, _>(key)
+    .get_result(conn)
+    .optional()?;
+    // Or the portal of a prepared statement would keep its snapshot.
+    conn.batch_execute(WAITING)?;
+    Ok(row.map(|row| row.holder))
+}
+
+/// What whoever looks into `pg_stat_activity` sees.
+const WAITING: &str = "SELECT 'waiting for the lock of a schema'";
 
 fn locked(conn: &mut PgConnection, query: &str, key: i64) -> QueryResult<bool> {
     #[derive(QueryableByName)]

@@ -17,6 +17,9 @@ pub(crate) const READY: &str = "__tenant_schemas_ready_";
 /// What the name of a schema begins with while it is being made.
 pub(crate) const MAKING: &str = "__tenant_schemas_making_";
 
+/// What the name of a schema begins with while it is being dropped.
+pub(crate) const DROPPING: &str = "__tenant_schemas_dropping_";
+
 /// Whether there are schemas that wait, in an expression. The names are read from the index: a
 /// backtick comes behind the underscore.
 pub(super) const ANY: &str = "EXISTS (SELECT FROM pg_catalog.pg_namespace \

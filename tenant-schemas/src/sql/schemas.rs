@@ -5,7 +5,7 @@ use diesel::dsl::exists;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Nullable, Oid, Text};
 
 use super::within;
 use crate::name::SchemaName;
@@ -21,10 +21,22 @@ pub(crate) fn schema_exists(conn: &mut PgConnection, schema: &SchemaName) -> Que
     diesel::select(exists(there).and(found)).get_result(conn)
 }
 
+/// Whether there is such a schema that the role may use; PostgreSQL would pass by any other in silence.
+pub(crate) fn schema_is_usable(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<bool> {
+    let there = pg_namespace::table.filter(pg_namespace::nspname.eq(schema.as_str()));
+    let usable = has_schema_privilege(to_regnamespace(schema.quoted()), "USAGE");
+    let found: Option<bool> =
+        diesel::select(exists(there).nullable().and(usable)).get_result(conn)?;
+    Ok(found.unwrap_or(false))
+}
+
 #[diesel::declare_sql_function]
 extern "SQL" {
     #[sql_name = "pg_catalog.to_regnamespace"]
     fn to_regnamespace(name: Text) -> Nullable<Oid>;
+
+    #[sql_name = "pg_catalog.has_schema_privilege"]
+    fn has_schema_privilege(schema: Nullable<Oid>, privilege: Text) -> Nullable<Bool>;
 }
 
 /// What PostgreSQL knows the schema by: a rename keeps it, one made anew has another.
@@ -64,6 +76,48 @@ pub(crate) fn create_schema(conn: &mut PgConnection, schema: &SchemaName) -> Que
 pub(crate) fn make_schema(schema: &SchemaName) -> String {
     format!("CREATE SCHEMA {}", schema.quoted())
 }
+
+/// What in other schemas depends on something in this one, in words: to drop it would drop that as well.
+pub(crate) fn outside_dependents(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let rows: Vec<Row> = diesel::sql_query(OUTSIDE_DEPENDENTS)
+        .bind::<Text, _>(schema.as_str())
+        .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+const OUTSIDE_DEPENDENTS: &str = "\
+WITH home AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1), \
+member AS (SELECT m.classid, m.objid FROM pg_catalog.pg_depend AS m JOIN home \
+    ON m.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND m.refobjid = home.oid), \
+part AS (SELECT * FROM member UNION ALL \
+    SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, k.oid FROM member AS m \
+    JOIN pg_catalog.pg_class AS c ON m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = m.objid \
+    JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype, LATERAL (VALUES (t.oid), (t.typarray)) AS k(oid)), \
+dependent AS (SELECT DISTINCT d.classid, d.objid, d.objsubid FROM part AS p JOIN pg_catalog.pg_depend AS d \
+    ON d.refclassid = p.classid AND d.refobjid = p.objid AND d.deptype IN ('n', 'a')), \
+placed AS (SELECT d.*, coalesce(\
+    CASE d.classid WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN d.objid END, \
+    (SELECT ev_class FROM pg_catalog.pg_rewrite WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND oid = d.objid), \
+    (SELECT adrelid FROM pg_catalog.pg_attrdef WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND oid = d.objid), \
+    (SELECT tgrelid FROM pg_catalog.pg_trigger WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND oid = d.objid), \
+    (SELECT polrelid FROM pg_catalog.pg_policy WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND oid = d.objid) \
+    ) AS relation FROM dependent AS d), \
+spaced AS (SELECT p.*, coalesce(\
+    (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = p.relation), \
+    (SELECT connamespace FROM pg_catalog.pg_constraint WHERE p.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND oid = p.objid), \
+    (SELECT pronamespace FROM pg_catalog.pg_proc WHERE p.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND oid = p.objid), \
+    (SELECT typnamespace FROM pg_catalog.pg_type WHERE p.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND oid = p.objid) \
+    ) AS space FROM placed AS p) \
+SELECT pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid) AS name FROM spaced AS s JOIN home ON s.space <> home.oid \
+WHERE NOT pg_catalog.pg_is_other_temp_schema(s.space) ORDER BY 1";
 
 /// Drops a schema and everything in it.
 pub(crate) fn drop_schema_cascade(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {

@@ -28,7 +28,7 @@ pub(crate) const WASH: &str = "CLOSE ALL; DISCARD TEMP; DISCARD SEQUENCES; UNLIS
 pub(crate) const UNLOCK: &str = "SELECT pg_catalog.pg_advisory_unlock_all()";
 
 /// Gives a session the role and the settings with which Diesel opened it.
-pub(crate) const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; \
+pub(crate) const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; \
      SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'";
 
 /// Asks for nothing; the answer says how the transaction is.
@@ -50,25 +50,40 @@ pub(crate) fn set_local_path(path: &SearchPath) -> String {
     format!("SET LOCAL search_path TO {path}")
 }
 
-/// Fails if there is no such schema. Within a message, nothing behind it is run then.
+/// Fails if there is no such schema, and says where in the text. Within a message, nothing behind it is
+/// run then.
 pub(crate) fn require_schema(schema: &SchemaName) -> String {
     format!("SELECT '{}'::pg_catalog.regnamespace", schema.quoted())
 }
 
-/// As [`require_schema`], and gives back the locks that the session has: a query less.
-pub(crate) fn require_schema_and_unlock(schema: &SchemaName) -> String {
-    let required = require_schema(schema);
+/// As [`require_schema`], and fails if the role may not use it: PostgreSQL would look in the next one.
+pub(crate) fn require_usable(schema: &SchemaName) -> String {
+    format!("SELECT {}", usable(schema))
+}
+
+/// An expression that fails if a schema can't be used: it says so itself if there is none, and a
+/// division by zero does if it is not the role's to use.
+fn usable(schema: &SchemaName) -> String {
+    format!(
+        "1 OPERATOR(pg_catalog./) \
+         pg_catalog.has_schema_privilege({}, 'USAGE')::pg_catalog.int4",
+        literal(schema.as_str())
+    )
+}
+
+/// As [`require_usable`], and gives back the locks that the session has: a query less.
+pub(crate) fn require_usable_and_unlock(schema: &SchemaName) -> String {
+    let required = require_usable(schema);
     format!("{required}, pg_catalog.pg_advisory_unlock_all()")
 }
 
-/// Sets the path for the session, and fails if its schema is not there: [`require_schema`] and
+/// Sets the path for the session, and fails if its schema is not there: [`require_usable`] and
 /// [`set_path`] as one statement that can be prepared.
 ///
 /// The path is written as `SET` writes it, or, `as_written`, as [`set_path_as_written`] does. If it
 /// is there already it is not set: the next query would look all its schemas up again.
 pub(crate) fn stay(path: &SearchPath, as_written: bool) -> String {
-    // As text first: what a literal of the type itself means is settled when it is prepared.
-    let schema = literal(&path.schema().quoted());
+    let usable = usable(path.schema());
     let names = if as_written {
         literal(&path.to_string())
     } else {
@@ -79,9 +94,36 @@ pub(crate) fn stay(path: &SearchPath, as_written: bool) -> String {
         names.join(" OPERATOR(pg_catalog.||) ', ' OPERATOR(pg_catalog.||) ")
     };
     format!(
-        "SELECT {schema}::pg_catalog.text::pg_catalog.regnamespace, \
-         CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) ({names}) \
+        "SELECT {usable}, CASE WHEN pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) ({names}) \
          THEN pg_catalog.set_config('search_path', {names}, false) END"
+    )
+}
+
+/// Notes a setting until the transaction ends.
+pub(crate) fn keep_setting(name: &str) -> String {
+    set_locally(&kept(name), name)
+}
+
+/// Gives a setting the value that [`keep_setting`] has noted.
+pub(crate) fn restore_setting(name: &str) -> String {
+    set_locally(name, &kept(name))
+}
+
+fn kept(name: &str) -> String {
+    format!("tenant_schemas.kept_{}", name.replace('.', "_"))
+}
+
+/// Gives a setting the value of another, until the transaction ends; one of a name that no setting has is
+/// left alone.
+fn set_locally(name: &str, from: &str) -> String {
+    let mut value = format!("pg_catalog.current_setting({}, true)", literal(from));
+    if name.contains('.') && from.contains('.') {
+        // One of the program's own, which need not have been set before.
+        value = format!("coalesce({value}, '')");
+    }
+    format!(
+        "SELECT CASE WHEN {value} IS NOT NULL THEN pg_catalog.set_config({}, {value}, true) END",
+        literal(name),
     )
 }
 

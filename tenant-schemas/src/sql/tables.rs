@@ -7,6 +7,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use diesel::sql_types::{Bool, Text};
 
 use super::{identifier, literal};
+use crate::name::SchemaName;
 
 /// Adds a constraint, written as in a table's definition, to a table; both as they stand in SQL text.
 pub(crate) fn add_constraint(table: &str, constraint: &str) -> String {
@@ -60,6 +61,27 @@ pub(crate) fn table_exists(conn: &mut PgConnection, table: &str) -> QueryResult<
         .bind::<Text, _>(table)
         .get_result(conn)?;
     Ok(row.found)
+}
+
+/// The indexes of a schema that are not to be used: their making failed, or goes on.
+pub(crate) fn invalid_indexes(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT c.relname::text AS name FROM pg_catalog.pg_index AS i \
+         JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+         WHERE n.nspname = $1 AND NOT i.indisvalid AND c.relkind = 'i' ORDER BY 1",
+    )
+    .bind::<Text, _>(schema.as_str())
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
 /// What others may do to a row meanwhile.

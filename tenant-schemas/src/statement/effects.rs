@@ -21,6 +21,10 @@ pub(crate) struct Effects {
     pub(crate) changes_settings: bool,
     /// A cursor may be left open afterwards that outlives its transaction.
     pub(crate) leaves_open: bool,
+    /// A function is called that may do anything of that, but move the path: that is looked at elsewhere.
+    pub(crate) calls: bool,
+    /// A schema may be gone afterwards, or have another name.
+    pub(crate) moves_schema: bool,
     /// The strongest transaction control among the statements.
     pub(crate) control: Option<Control>,
 }
@@ -46,18 +50,26 @@ impl Effects {
                 {
                     effects.changes_settings = true;
                 }
+                [first, second, ..]
+                    if is_any(first, &["drop", "alter"]) && is(second, "schema") =>
+                {
+                    effects.moves_schema = true;
+                }
                 _ => {}
             }
         }
         effects.changes_settings |= effects.moves_path;
-        effects.leaves_open |= !calls_known(sql);
+        effects.calls = !calls_known(sql);
+        effects.leaves_open |= effects.calls;
         effects
     }
 
-    /// Whether the session is the same afterwards, but for what may be left open.
+    /// Whether the session is the same afterwards, but for what may be left open and what functions do.
     pub(crate) fn keep_session(self) -> bool {
         let closed = Self {
             leaves_open: false,
+            calls: false,
+            moves_schema: false,
             ..self
         };
         closed == Self::default()
@@ -71,6 +83,8 @@ impl Effects {
             prepares: self.prepares || other.prepares,
             changes_settings: self.changes_settings || other.changes_settings,
             leaves_open: self.leaves_open || other.leaves_open,
+            calls: self.calls || other.calls,
+            moves_schema: self.moves_schema || other.moves_schema,
             control: self.control.max(other.control),
         }
     }
@@ -174,6 +188,31 @@ mod tests {
             "SELECT größe(1)",
         ] {
             assert!(Effects::of(sql).leaves_open, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_call_who_knows_what() {
+        for sql in [
+            "SELECT app_login($1)",
+            "INSERT INTO \"t\" (\"a\") SELECT \"open_report\" ()",
+            "SELECT * FROM report(1)",
+            "WITH a AS (SELECT login(1)) SELECT * FROM a",
+        ] {
+            assert!(Effects::of(sql).calls, "{sql}");
+        }
+        assert!(!Effects::of("SELECT count(*) FROM rooms WHERE (id = $1)").calls);
+    }
+
+    #[test]
+    fn statements_that_move_a_schema() {
+        for (sql, moves) in [
+            ("ALTER SCHEMA acme RENAME TO old", true),
+            ("SELECT 1; drop schema if exists acme cascade", true),
+            ("CREATE SCHEMA acme", false),
+            ("ALTER TABLE schema RENAME TO old", false),
+        ] {
+            assert_eq!(Effects::of(sql).moves_schema, moves, "{sql}");
         }
     }
 

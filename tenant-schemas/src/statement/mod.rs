@@ -98,18 +98,61 @@ pub(crate) fn is_whole(sql: &str) -> bool {
     !statements.open
 }
 
-/// Whether `sql` has a `COPY` whose rows would come from the client.
-pub(crate) fn copies_from_client(sql: &str) -> bool {
-    split(sql).into_iter().any(|statement| {
+/// The end of a `COPY` in `sql` whose rows would come from the client, or go to it.
+pub(crate) fn copies_with_client(sql: &str) -> Option<&'static str> {
+    split(sql).into_iter().find_map(|statement| {
         let mut words = Statements::new(statement.text);
         words.limit = usize::MAX;
-        words.next().is_some_and(|words| {
-            is(words[0], "copy")
-                && words
-                    .windows(2)
-                    .any(|two| is(two[0], "from") && is(two[1], "stdin"))
+        let words = words.next().filter(|words| is(words[0], "copy"))?;
+        words.windows(2).find_map(|two| match two {
+            [from, stdin] if is(from, "from") && is(stdin, "stdin") => Some("FROM STDIN"),
+            [to, stdout] if is(to, "to") && is(stdout, "stdout") => Some("TO STDOUT"),
+            _ => None,
         })
     })
+}
+
+/// The settings that `sql` changes until its transaction ends, but for the search path: as `SHOW` names them.
+pub(crate) fn local_settings(sql: &str) -> Vec<String> {
+    let mut names: Vec<String> = split(sql)
+        .into_iter()
+        .filter_map(|statement| {
+            let mut words = Statements::new(statement.text);
+            words.limit = usize::MAX;
+            let words = words.next()?;
+            match *words.as_slice() {
+                [set, local, ref rest @ ..] if is(set, "set") && is(local, "local") => {
+                    let (_, behind) = statement.text.split_once(local)?;
+                    setting(rest, behind)
+                }
+                _ => None,
+            }
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The setting that the words behind `SET LOCAL` change, which begin a text.
+fn setting(words: &[&str], text: &str) -> Option<String> {
+    let name = match *words {
+        [first, second, ..] if is(first, "session") && is(second, "authorization") => {
+            "session_authorization"
+        }
+        [first, second, ..] if is(first, "time") && is(second, "zone") => "timezone",
+        [first, ..] if is(first, "names") => "client_encoding",
+        [first, second, ..] if is(first, "xml") && is(second, "option") => "xmloption",
+        [first, ..] if is_any(first, &["schema", "search_path", "transaction"]) => return None,
+        // Two words, if the name has a dot.
+        [_, ..] => {
+            let text = text.trim_start();
+            let end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '.'));
+            &text[..end.unwrap_or(text.len())]
+        }
+        [] => return None,
+    };
+    Some(name.to_ascii_lowercase())
 }
 
 fn is_any(word: &str, expected: &[&str]) -> bool {
@@ -176,6 +219,27 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_a_transaction_are_found_by_their_names() {
+        for (sql, expected) in [
+            ("SELECT 1; SET lock_timeout = 1", &[][..]),
+            (
+                "set local Lock_Timeout = '5s'; SELECT 1; SET LOCAL lock_timeout TO 0",
+                &["lock_timeout"],
+            ),
+            (
+                "SET LOCAL ROLE owner; SET LOCAL SESSION AUTHORIZATION x; SET LOCAL TIME ZONE 'UTC'",
+                &["role", "session_authorization", "timezone"],
+            ),
+            (
+                "SET LOCAL search_path TO x; SET LOCAL app.user_id = 1",
+                &["app.user_id"],
+            ),
+        ] {
+            assert_eq!(local_settings(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
     fn a_text_that_ends_in_the_middle_is_not_whole() {
         for sql in [
             "",
@@ -199,21 +263,24 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_whose_rows_come_from_the_client_is_found() {
+    fn a_copy_that_needs_the_client_is_found() {
+        let (stdin, stdout) = (Some("FROM STDIN"), Some("TO STDOUT"));
         for (sql, expected) in [
-            ("COPY rooms FROM stdin", true),
+            ("COPY rooms FROM stdin", stdin),
             (
                 "SELECT 1;\n-- x\ncopy public.rooms (id, name) from STDIN WITH (FORMAT csv);",
-                true,
+                stdin,
             ),
-            ("COPY rooms FROM '/tmp/rooms'", false),
-            ("COPY (SELECT a FROM b) TO stdout", false),
-            ("INSERT INTO notes VALUES ('COPY rooms FROM stdin')", false),
-            ("SELECT copy FROM stdin", false),
-            ("COPY", false),
-            ("", false),
+            ("COPY rooms FROM '/tmp/rooms'", None),
+            ("COPY (SELECT a FROM b) TO stdout", stdout),
+            ("SELECT 1; copy rooms to STDOUT csv", stdout),
+            ("COPY rooms TO '/tmp/rooms'", None),
+            ("INSERT INTO notes VALUES ('COPY rooms FROM stdin')", None),
+            ("SELECT copy FROM stdin", None),
+            ("COPY", None),
+            ("", None),
         ] {
-            assert_eq!(copies_from_client(sql), expected, "{sql}");
+            assert_eq!(copies_with_client(sql), expected, "{sql}");
         }
     }
 

@@ -233,6 +233,8 @@ pub struct Admission<T: TenantModel> {
     pub visit: Visit<T>,
     /// How many bytes of its path are to be taken away before it is routed.
     pub stripped: usize,
+    /// When that was looked up, or before.
+    pub(super) read: Instant,
 }
 
 impl<T: TenantModel> Site<T> {
@@ -265,9 +267,15 @@ impl<T: TenantModel> Site<T> {
     /// A tenant's database, for work that no request asks for.
     #[must_use]
     pub fn tenant_db(&self, tenant: &Arc<T>) -> TenantDb {
+        self.tenant_db_read_at(tenant, Instant::now())
+    }
+
+    /// The database of a tenant that was not looked up before `read`.
+    pub(super) fn tenant_db_read_at(&self, tenant: &Arc<T>, read: Instant) -> TenantDb {
         let path = self.0.tenancy.registry().policy.path(tenant.schema_name());
         let tenant: Arc<dyn Any + Send + Sync> = Arc::clone(tenant) as _;
-        TenantDb::new(self.waiting(), Scope::new(path).with_tenant(tenant))
+        let scope = Scope::new(path).with_tenant(tenant);
+        TenantDb::new(self.waiting(), scope.read_at(read))
     }
 
     /// What all tenants share, for work that no request asks for.
@@ -311,11 +319,13 @@ impl<T: TenantModel> Site<T> {
     ///
     /// A [`Refusal`] if it may not go on.
     pub fn read(&self, head: &RequestHead<'_>) -> Result<Reading<T>, Refusal> {
+        let read = Instant::now();
         let bypassed = &self.0.bypassed;
         if bypassed.iter().any(|path| is_below(head.path(), path)) {
             return Ok(Reading(Read::Done(Admission {
                 visit: Visit::Bypassed,
                 stripped: 0,
+                read,
             })));
         }
         let mut answers: Vec<Result<Answer<'static>, Malformed>> = Vec::new();
@@ -335,7 +345,11 @@ impl<T: TenantModel> Site<T> {
                         Remembered::Tenant(visit) => {
                             let visit = self.let_in(visit)?;
                             let stripped = answer.stripped();
-                            return Ok(Reading(Read::Done(Admission { visit, stripped })));
+                            return Ok(Reading(Read::Done(Admission {
+                                visit,
+                                stripped,
+                                read,
+                            })));
                         }
                         Remembered::Nobody => {}
                         Remembered::Nothing => answers.push(Ok(answer.into_owned())),
@@ -366,11 +380,17 @@ impl<T: TenantModel> Site<T> {
         };
         for answer in answers {
             let answer = answer.map_err(Refusal::Malformed)?;
+            let read = Instant::now();
             if let Some(visit) = self.visit(answer.question()).await? {
                 let stripped = answer.stripped();
-                return Ok(Admission { visit, stripped });
+                return Ok(Admission {
+                    visit,
+                    stripped,
+                    read,
+                });
             }
         }
+        let read = Instant::now();
         let visit = match &self.0.unknown {
             // It was said whose the request is: that is nobody else's to serve.
             Unknown::Public | Unknown::Tenant(_) if last => {
@@ -385,7 +405,11 @@ impl<T: TenantModel> Site<T> {
                 visit.ok_or(Refusal::UnknownTenant { status: 404 })?
             }
         };
-        Ok(Admission { visit, stripped: 0 })
+        Ok(Admission {
+            visit,
+            stripped: 0,
+            read,
+        })
     }
 
     fn remembered(&self, question: &Question<'_>) -> Remembered<Visit<T>> {

@@ -195,13 +195,6 @@ fn heal_all(tenancy: &Tenancy<Client>) {
     assert_healthy(tenancy);
 }
 
-impl Db {
-    #[track_caller]
-    fn run(&self, sql: &str) {
-        self.raw().batch_execute(sql).expect(sql);
-    }
-}
-
 #[test]
 fn a_healthy_fleet_has_only_remarks() {
     let db = hotel_chain();

@@ -11,11 +11,13 @@
 //! `concurrent` · two deployers, tenants made meanwhile, a schema that is busy
 //! `crash` · the program, the server or a connection killed in the middle
 //! `declared` · models that are declared shared or a tenant's
+//! `deferred` · what runs at the end of a transaction runs in its scope
 //! `diesel_face` · a Diesel connection in every way, and none of them without a tenant
 //! `directory` · who a host leads to, remembered, and forgotten when it changes
 //! `doctor` · what is wrong with a fleet is found, and the advice helps
 //! `domains` · domains, on the tenant's row and in a table of their own
 //! `dump` · a tenant as a file, and back
+//! `fall_through` · where PostgreSQL would pass by a schema, and go on to `public`
 //! `first_statement` · the path on its way with the first statement of a checkout
 //! `fleet` · what a check costs, what `verify` sees, who is told, and who walks the fleet
 //! `generation` · connections look again once a change is committed
@@ -60,11 +62,13 @@ mod clone;
 mod concurrent;
 mod crash;
 mod declared;
+mod deferred;
 mod diesel_face;
 mod directory;
 mod doctor;
 mod domains;
 mod dump;
+mod fall_through;
 mod first_statement;
 mod fleet;
 mod generation;

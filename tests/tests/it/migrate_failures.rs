@@ -470,6 +470,20 @@ fn a_copy_whose_rows_nobody_sends_is_refused_at_build() {
              migration in Rust"
         );
     }
+    let app = sql_app(
+        "bad",
+        AppScope::Tenant,
+        &[("1_copy", "COPY (SELECT 1) TO STDOUT; SELECT nope", "")],
+    );
+    let error = Tenancy::<Client>::builder(db.database.url())
+        .app(app)
+        .build()
+        .expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "the migrations of app bad can't be used: 1_copy contains COPY .. TO STDOUT, but nobody takes \
+         rows from a migration: leave it out"
+    );
 }
 
 #[test]

@@ -649,3 +649,94 @@ fn a_value_added_and_used_in_one_migration_is_refused_and_leaves_nothing() {
         }
     }
 }
+
+#[test]
+fn c48_an_index_whose_making_was_interrupted_does_not_count_as_made() {
+    let db = Db::new();
+    let tenant = db.tenant("t1");
+    let mut conn = db.tenancy.tenant(&tenant).expect("t1");
+    conn.batch_execute("INSERT INTO rooms VALUES (1, 'Blue'), (2, 'Blue')")
+        .expect("rows");
+    // As a crash would leave it.
+    conn.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY rooms_name ON rooms (name)")
+        .expect_err("two of one name");
+    drop(conn);
+    let app = sql_app(
+        "indexes",
+        AppScope::Tenant,
+        &[(
+            "2024-03-01-000000_name!",
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS rooms_name ON rooms (name)",
+            "",
+        )],
+    );
+    let tenancy = db.again(|builder| builder.app(customers()).app(hotels()).app(app));
+    let run = || {
+        tenancy
+            .migrate()
+            .tenants()
+            .run()
+            .expect("a report")
+            .into_result()
+    };
+    let error = chain(&run().expect_err("it is of no use"));
+    let out = "DROP INDEX CONCURRENTLY \"t1\".\"rooms_name\"";
+    assert!(
+        error.contains("2024-03-01-000000_name") && error.contains(out),
+        "{error}"
+    );
+    db.raw().batch_execute(out).expect("dropped");
+    run().expect("made");
+    assert_eq!(valid(&db, "t1"), ["rooms_name", "rooms_pkey"]);
+}
+
+#[test]
+fn c46_what_a_migration_sets_for_its_transaction_is_not_the_next_ones() {
+    let db = Db::with(|builder| builder.app(customers()));
+    let role = format!("{}_owner", db.database.name());
+    db.raw()
+        .batch_execute(&format!("CREATE ROLE {role}"))
+        .expect("a role");
+    let seen = "current_user || ' ' || current_setting('lock_timeout') || ' ' \
+                || coalesce(nullif(current_setting('app.login', true), ''), 'nobody')";
+    let first = format!(
+        "CREATE TABLE seen AS SELECT 1 AS id, 'x'::text AS line; \
+         DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema()); END $$; \
+         GRANT ALL ON seen TO {role}; SET LOCAL ROLE {role}; SET LOCAL lock_timeout = '7s'; \
+         SET LOCAL app.login = 'x'; INSERT INTO seen SELECT 2, {seen}"
+    );
+    let second = format!("INSERT INTO seen SELECT 3, {seen}");
+    let app = sql_app(
+        "rights",
+        AppScope::Tenant,
+        &[("1_first", &first, ""), ("2_second", &second, "")],
+    );
+    let tenancy = db.again(|builder| builder.app(customers()).app(app));
+    for atomic in [false, true] {
+        let schema = if atomic { "b" } else { "a" };
+        if atomic {
+            let options = tenant_schemas::SaveOptions::new().auto_create_schema(false);
+            let mut tenant = client(schema);
+            let mut conn = tenancy.public().expect("public");
+            tenant.save_with(&mut conn, options).expect("saved");
+            conn.batch_execute("CREATE SCHEMA b")
+                .expect("an empty schema");
+            let run = tenancy.migrate().schema(&name(schema)).atomic(true).run();
+            run.expect("a report").into_result().expect("migrated");
+        } else {
+            client(schema)
+                .save(&mut tenancy.public().expect("public"))
+                .expect("saved");
+        }
+        let lines = db.strings(&format!(
+            "SELECT line AS value FROM {schema}.seen ORDER BY id"
+        ));
+        assert_eq!(
+            lines[1..],
+            [format!("{role} 7s x"), "postgres 0 nobody".to_owned()]
+        );
+    }
+    db.raw()
+        .batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .expect("dropped");
+}

@@ -489,3 +489,131 @@ fn c50_an_applied_migration_whose_text_changed_is_reported() {
             .is_empty()
     );
 }
+
+#[test]
+fn c42_a_check_never_says_that_nothing_is_pending_in_tenants_that_it_could_not_read() {
+    let (db, tenancy) = behind();
+    let pending = tenancy.migrate().tenants().check().expect("checked");
+    assert_eq!(pending.schemas.len(), 3, "control");
+    // The next release's model has a column that the shared migrations have yet to add.
+    db.raw()
+        .batch_execute("ALTER TABLE clients RENAME COLUMN on_trial TO trial")
+        .expect("renamed");
+    for (what, result) in [
+        ("check", tenancy.migrate().tenants().check().map(drop)),
+        ("plan", tenancy.migrate().tenants().plan().map(drop)),
+        ("list", tenancy.migrate().tenants().list().map(drop)),
+        ("shared too", tenancy.migrate().check().map(drop)),
+    ] {
+        let error = result.expect_err(what);
+        let said = crate::bad_input::chain(&error);
+        assert!(said.contains("on_trial"), "{what}: {said}");
+    }
+    // If a shared migration is pending, that is what has to be done first, and what is said.
+    let newer = db.again(|builder| {
+        builder
+            .app(customers())
+            .app(sql_app(
+                "plans",
+                AppScope::Shared,
+                &[(
+                    "1_trial",
+                    "ALTER TABLE clients RENAME COLUMN trial TO on_trial",
+                    "",
+                )],
+            ))
+            .app(versions("bars", "bar"))
+    });
+    let pending = newer.migrate().check().expect("checked");
+    let schemas: Vec<_> = pending
+        .schemas
+        .iter()
+        .map(|one| one.schema.as_str())
+        .collect();
+    assert_eq!(schemas, ["public"]);
+    newer
+        .migrate()
+        .tenants()
+        .check()
+        .expect_err("not without the shared one");
+    done(newer.migrate().shared().run());
+    let pending = newer.migrate().check().expect("checked");
+    assert_eq!(pending.schemas.len(), 3);
+    let error = newer.migrate().schema(&name("typo")).check();
+    assert!(matches!(error, Err(Error::NotSaved { .. })), "{error:?}");
+}
+
+#[test]
+fn c43_nothing_is_reverted_beneath_what_another_version_of_the_program_applied() {
+    let (db, tenancy) = behind();
+    done(tenancy.migrate().tenants().run());
+    let older = db.again(|builder| {
+        let two = sql_app(
+            "bars",
+            AppScope::Tenant,
+            &[
+                (
+                    "2024-02-01-000000_one",
+                    "CREATE TABLE bar_1 ()",
+                    "DROP TABLE bar_1",
+                ),
+                (
+                    "2024-02-02-000000_two",
+                    "CREATE TABLE bar_2 ()",
+                    "DROP TABLE bar_2",
+                ),
+            ],
+        );
+        builder
+            .app(customers())
+            .app(two)
+            .app(versions("pools", "pool"))
+    });
+    let t1 = || older.migrate().schema(&name("t1")).app("bars");
+    let before = (tables(&db, "t1"), ledger(&db, "t1"));
+    for run in [t1().to_zero(), t1().to("2024-02-01-000000"), t1().redo()] {
+        let failed = run.run().expect("a report").into_result();
+        let error = failed.expect_err("refused").to_string();
+        assert!(
+            error.contains("bars") && error.contains("20240301000000") && error.contains("`fake`"),
+            "{error}"
+        );
+    }
+    assert_eq!((tables(&db, "t1"), ledger(&db, "t1")), before);
+    let t1 = older.migrate().schema(&name("t1"));
+    assert_eq!(
+        done(t1.app("pools").redo().run())[0].1,
+        ["-pools/20240301000000", "+pools/20240301000000"]
+    );
+    let fake = older.migrate().schema(&name("t1")).app("bars").fake(true);
+    assert_eq!(done(fake.to_zero().run())[0].1.len(), 2);
+}
+
+#[test]
+fn c43_what_can_not_be_done_once_more_is_left_as_it_was() {
+    let (db, tenancy) = behind();
+    done(tenancy.migrate().tenants().run());
+    db.raw()
+        .batch_execute("INSERT INTO t1.bar_3 VALUES (1); CREATE TABLE t1.bar_9 ()")
+        .expect("a row");
+    let broken = db.again(|builder| {
+        let up = "CREATE TABLE bar_9 (id integer)";
+        let app = sql_app(
+            "bars",
+            AppScope::Tenant,
+            &[("2024-03-01-000000_three", up, "DROP TABLE bar_3")],
+        );
+        builder.app(customers()).app(app)
+    });
+    let redo = broken.migrate().schema(&name("t1")).app("bars").redo();
+    redo.run()
+        .expect("a report")
+        .into_result()
+        .expect_err("it is there already");
+    assert_eq!(
+        db.strings("SELECT id::text AS value FROM t1.bar_3"),
+        ["1"],
+        "the table and its row"
+    );
+    assert!(ledger(&db, "t1").contains(&"bars 20240301000000".to_owned()));
+}

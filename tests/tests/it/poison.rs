@@ -546,3 +546,52 @@ fn c27_a_test_transaction_in_a_pool_of_one_goes_on_over_checkouts() {
         assert_eq!(rooms_of(&mut hotels.globex()), ["Red"], "{mode:?}");
     }
 }
+
+#[test]
+fn c26_what_a_function_sets_is_gone_before_another_tenant_comes() {
+    const USER: &str = "SELECT coalesce(nullif(current_setting('app.user_id', true), ''), 'nobody') \
+                        || ' ' || current_user AS value";
+    for mode in MODES {
+        for customized in [false, true] {
+            let role = format!("app_{}_{mode:?}_{customized}", std::process::id()).to_lowercase();
+            let db = Db::with(|builder| {
+                let builder = builder.app(customers()).app(hotels()).pool_size(1);
+                let builder = builder.set_calls(mode);
+                if customized {
+                    builder.on_connect(|conn| conn.batch_execute("SET statement_timeout TO '1min'"))
+                } else {
+                    builder
+                }
+            });
+            let [acme, globex] = db.tenants(["acme", "globex"]);
+            db.raw()
+                .batch_execute(&format!(
+                    "DROP ROLE IF EXISTS {role}; CREATE ROLE {role}; \
+                     CREATE FUNCTION login(id int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+                     PERFORM set_config('app.user_id', id::text, false); SET ROLE {role}; END $$"
+                ))
+                .expect("a function");
+            let mut conn = db.tenancy.tenant(&acme).expect("acme");
+            diesel::sql_query("SELECT login(42)")
+                .execute(&mut conn)
+                .expect("logged in");
+            let found = strings(&mut conn, USER);
+            assert_eq!(found, [format!("42 {role}")], "control");
+            drop(conn);
+            let mut conn = db.tenancy.tenant(&globex).expect("globex");
+            let found = strings(&mut conn, USER);
+            assert_eq!(found, ["nobody postgres"], "{mode:?}");
+            if customized {
+                let timeout = strings(
+                    &mut conn,
+                    "SELECT current_setting('statement_timeout') AS value",
+                );
+                assert_eq!(timeout, ["1min"]);
+            }
+            drop(conn);
+            db.raw()
+                .batch_execute(&format!("DROP ROLE {role}"))
+                .expect("dropped");
+        }
+    }
+}

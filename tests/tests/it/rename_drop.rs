@@ -9,9 +9,10 @@ use diesel::prelude::*;
 use private_postgres::Server;
 use tenant_schemas::{
     AppScope, Check, CloneOptions, CloneTenant as _, DeleteOptions, DumpOptions, DumpTenant as _,
-    Error, Lifecycle as _, SchemaName, Tenancy, TenantConnection,
+    Error, Lifecycle as _, SchemaName, Severity, Tenancy, TenantConnection,
 };
 
+use crate::bad_input::chain;
 use crate::isolation::MODES;
 use crate::support::{
     Client, Db, client, customers, hotels, insert_room, name, rooms, rooms_of, sql_app,
@@ -660,4 +661,170 @@ fn c60_a_tenant_that_is_renamed_while_it_is_saved_keeps_its_new_name() {
     acme.schema_name = name("acme_inc");
     let row = Client::by_id(&mut db.tenancy.public().expect("public"), &acme.id);
     assert_eq!(row.expect("read"), Some(acme));
+}
+
+/// Waits until somebody waits for a lock; its process.
+fn waiter(db: &Db) -> String {
+    let waiting = "SELECT pid::text AS value FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for _ in 0..2_000 {
+        if let Some(pid) = db.strings(waiting).pop() {
+            return pid;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("nobody waits");
+}
+
+#[test]
+fn c67_nobody_works_in_what_is_left_of_a_schema_that_is_being_dropped() {
+    let db = with_a_trap();
+    let acme = db.tenant("acme");
+    let globex = db.tenant("globex");
+    db.run("CREATE TABLE acme.kept (id integer); CREATE VIEW acme.more AS SELECT 1");
+    let mut held = db.tenancy.tenant(&acme).expect("acme");
+    insert_room(&mut held, 1, "Blue");
+    // The first tables go before the last that is read by someone.
+    let mut reader = db.raw();
+    let read = "BEGIN; LOCK TABLE acme.rooms IN ACCESS SHARE MODE";
+    reader.batch_execute(read).expect("read");
+    let error = thread::scope(|scope| {
+        let dropped = scope.spawn(|| db.tenancy.drop_schema_cascade(&acme.schema_name));
+        let pid = waiter(&db);
+        let gone = db.tenancy.tenant(&acme).expect_err("no longer there");
+        assert!(matches!(gone, Error::NoSuchSchema { .. }), "{gone}");
+        assert!(
+            refused(&mut held).contains("acme"),
+            "{}",
+            refused(&mut held)
+        );
+        db.strings(&format!(
+            "SELECT pg_terminate_backend({pid})::text AS value"
+        ));
+        dropped
+            .join()
+            .expect("no panic")
+            .expect_err("it was interrupted")
+    });
+    assert!(error.to_string().contains("acme"), "{error}");
+    reader.batch_execute("COMMIT").expect("committed");
+
+    let diagnosis = db.tenancy.doctor().expect("a diagnosis");
+    let mut rests = diagnosis
+        .findings()
+        .iter()
+        .filter(|finding| finding.check == Check::OrphanSchema);
+    let rest = rests.next().expect("what is left").subject.clone();
+    assert!(rests.next().is_none());
+    assert!(db.tables(&rest).contains(&"rooms".to_owned()));
+
+    // Someone has the name again, and it is dropped again: both go, and nothing else.
+    acme.provision(&mut db.tenancy.public().expect("public"))
+        .expect("provisioned");
+    db.tenancy
+        .drop_schema_cascade(&acme.schema_name)
+        .expect("dropped");
+    assert!(!db.schema_exists("acme") && !db.schema_exists(&rest));
+    assert!(db.schema_exists("globex") && db.tenancy.tenant(&globex).is_ok());
+    let error = db.tenancy.drop_schema_cascade(&acme.schema_name);
+    assert!(
+        matches!(error, Err(Error::NoSuchSchema { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn c67_what_an_interrupted_drop_left_is_dropped_by_either_name() {
+    for by_its_own in [true, false] {
+        let db = Db::new();
+        let acme = db.tenant("acme");
+        let mut reader = db.raw();
+        let read = "BEGIN; LOCK TABLE acme.rooms IN ACCESS SHARE MODE";
+        reader.batch_execute(read).expect("read");
+        thread::scope(|scope| {
+            let dropped = scope.spawn(|| db.tenancy.drop_schema_cascade(&acme.schema_name));
+            let pid = waiter(&db);
+            db.strings(&format!(
+                "SELECT pg_terminate_backend({pid})::text AS value"
+            ));
+            let error = dropped.join().expect("no panic");
+            assert!(error.is_err(), "it was interrupted");
+        });
+        reader.batch_execute("COMMIT").expect("committed");
+        let left = "SELECT nspname::text AS value FROM pg_namespace \
+                    WHERE starts_with(nspname, '__tenant_schemas_dropping_')";
+        let [rest] = &db.strings(left)[..] else {
+            panic!("{:?}", db.strings(left));
+        };
+        let schema = if by_its_own { "acme" } else { rest };
+        db.tenancy
+            .drop_schema_cascade(&name(schema))
+            .expect("dropped");
+        assert!(db.strings(left).is_empty());
+        let missing = db.tenancy.doctor().expect("a diagnosis");
+        let missing = missing.findings().iter();
+        let missing = missing.filter(|finding| finding.severity > Severity::Info);
+        let missing: Vec<Check> = missing.map(|finding| finding.check).collect();
+        assert_eq!(missing, [Check::MissingSchema]);
+    }
+}
+
+#[test]
+fn c67_what_is_in_other_schemas_is_not_dropped_along() {
+    let db = Db::new();
+    let [acme, globex] = db.tenants(["acme", "globex"]);
+    db.run(
+        "CREATE VIEW public.all_rooms AS SELECT * FROM acme.rooms UNION ALL SELECT * FROM globex.rooms; \
+         CREATE TABLE public.visits (room integer REFERENCES acme.rooms); \
+         CREATE VIEW acme.own AS SELECT * FROM acme.rooms; CREATE TABLE acme.more (LIKE acme.rooms)",
+    );
+    let mut conn = db.tenancy.public().expect("public");
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    let deleted = acme.delete_with(&mut conn, options).map(drop);
+    let dropped = db.tenancy.drop_schema_cascade(&acme.schema_name);
+    for result in [deleted, dropped] {
+        let error = chain(&result.expect_err("refused"));
+        assert!(
+            error.contains("all_rooms") && error.contains("visits") && !error.contains("own"),
+            "{error}"
+        );
+    }
+    assert!(db.schema_exists("acme") && db.tenancy.tenant(&acme).is_ok());
+    db.run("DROP VIEW public.all_rooms; DROP TABLE public.visits");
+    acme.delete_with(&mut conn, options).expect("deleted");
+    db.tenancy
+        .drop_schema_cascade(&globex.schema_name)
+        .expect("dropped");
+}
+
+#[test]
+fn c60_functions_that_say_the_name_of_the_schema_say_the_new_one() {
+    let db = Db::new();
+    let mut acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    insert_room(&mut conn, 1, "Blue");
+    conn.batch_execute(
+        "CREATE FUNCTION bound() RETURNS text LANGUAGE plpgsql SET search_path FROM CURRENT \
+           AS $$ BEGIN RETURN (SELECT name FROM rooms); END $$; \
+         CREATE FUNCTION spelled() RETURNS text LANGUAGE sql AS 'SELECT name FROM acme.rooms'; \
+         CREATE FUNCTION free() RETURNS text LANGUAGE sql AS 'SELECT name FROM rooms'; \
+         GRANT EXECUTE ON FUNCTION spelled() TO PUBLIC; CREATE VIEW shown AS SELECT spelled() AS name",
+    )
+    .expect("functions");
+    drop(conn);
+    let mut public = db.tenancy.public().expect("public");
+    acme.rename(&mut public, &name("acme_inc"))
+        .expect("renamed");
+    let mut heir = client("acme");
+    heir.domain_url = "heir.example.com".to_owned();
+    heir.save(&mut public).expect("the name is free");
+    insert_room(
+        &mut db.tenancy.tenant(&heir).expect("the heir"),
+        1,
+        "Stolen",
+    );
+    let found = db.strings(
+        "SELECT acme_inc.bound() || ' ' || acme_inc.spelled() || ' ' || name AS value FROM acme_inc.shown",
+    );
+    assert_eq!(found, ["Blue Blue Blue"]);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use diesel::connection::BoxableConnection;
+use diesel::connection::{BoxableConnection, SimpleConnection as _};
 use diesel::migration::{
     Migration, MigrationMetadata, MigrationName, MigrationSource, MigrationVersion,
 };
@@ -107,6 +107,12 @@ impl Db {
     /// The customers and the hotels, migrated.
     pub(crate) fn new() -> Self {
         Self::with(|builder| builder.app(customers()).app(hotels()))
+    }
+
+    /// Runs SQL as someone else would, with no tenancy.
+    #[track_caller]
+    pub(crate) fn run(&self, sql: &str) {
+        self.raw().batch_execute(sql).expect(sql);
     }
 
     /// A tenancy as `build` makes it, with the shared schema migrated.

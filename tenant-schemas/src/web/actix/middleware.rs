@@ -124,14 +124,18 @@ where
 
 /// Gives a request what its handlers ask for.
 fn enter<T: TenantModel>(request: &mut ServiceRequest, site: &Site<T>, admission: Admission<T>) {
-    let Admission { visit, stripped } = admission;
+    let Admission {
+        visit,
+        stripped,
+        read,
+    } = admission;
     if stripped > 0 {
         strip(request, stripped);
     }
     let mut extensions = request.extensions_mut();
     extensions.insert(site.public_db());
     if let Visit::Tenant(tenant) = &visit {
-        extensions.insert(site.tenant_db(tenant));
+        extensions.insert(site.tenant_db_read_at(tenant, read));
         extensions.insert(Whose::Tenants);
     } else {
         // Another site may stand in front of this one.

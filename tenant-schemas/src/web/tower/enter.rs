@@ -20,7 +20,11 @@ pub(super) fn enter<T: TenantModel>(
     admission: Admission<T>,
     parts: &mut Parts,
 ) -> RequestSpan {
-    let Admission { visit, stripped } = admission;
+    let Admission {
+        visit,
+        stripped,
+        read,
+    } = admission;
     let span = site.entered(&visit, &RequestHead::of(parts));
     if stripped > 0 {
         keep(parts);
@@ -29,7 +33,7 @@ pub(super) fn enter<T: TenantModel>(
     let extensions = &mut parts.extensions;
     match &visit {
         Visit::Tenant(tenant) => {
-            extensions.insert(site.tenant_db(tenant));
+            extensions.insert(site.tenant_db_read_at(tenant, read));
         }
         // A site in front of this one may have left one.
         Visit::Public(_) | Visit::Bypassed => {

@@ -222,45 +222,36 @@ fn c50_a_changed_migration_is_found_and_its_text_taken_over() {
     db.tenants(["acme", "globex"]);
     let edited = db.again(|builder| {
         let up = "CREATE TABLE rooms (id integer PRIMARY KEY, name text NOT NULL); -- edited";
+        let next = "CREATE TABLE beds (id integer);";
         builder.app(customers()).app(sql_app(
             "hotels",
             AppScope::Tenant,
-            &[("2024-02-01-000000_rooms", up, "DROP TABLE rooms;")],
+            &[
+                ("2024-02-01-000000_rooms", up, "DROP TABLE rooms;"),
+                ("2024-02-02-000000_beds", next, "DROP TABLE beds;"),
+            ],
         ))
     });
-    let diagnosis = examine(&edited);
-    let [acme, _] = &of(&diagnosis, Check::ChangedMigration)[..] else {
-        panic!("{:#?}", diagnosis.findings());
-    };
-    assert_finding(
-        acme,
-        Severity::Warning,
-        Some("acme"),
-        "hotels/2024-02-01-000000_rooms",
-    );
-    assert_says(
-        &acme.advice,
-        &[
-            "migrate_schemas hotels zero --fake --schema=acme",
-            "migrate_schemas hotels --fake --schema=acme",
-        ],
-    );
-    for schema in ["acme", "globex"] {
-        let run = || {
-            edited
-                .migrate()
-                .schema(&name(schema))
-                .app("hotels")
-                .fake(true)
-        };
-        run()
-            .to_zero()
-            .run()
-            .and_then(Report::into_result)
-            .expect("down");
-        run().run().and_then(Report::into_result).expect("up");
+    for (schema, left) in [("acme", 2), ("globex", 1)] {
+        let diagnosis = examine(&edited);
+        let changed = of(&diagnosis, Check::ChangedMigration);
+        assert_eq!(changed.len(), left);
+        let subject = "hotels/2024-02-01-000000_rooms";
+        assert_finding(&changed[0], Severity::Warning, Some(schema), subject);
+        let verify = format!("migrate_schemas --verify --schema={schema}");
+        assert_says(&changed[0].advice, &["new migration", &verify]);
+        let update = changed[0]
+            .advice
+            .split('`')
+            .find(|text| text.starts_with("UPDATE"));
+        db.run(update.expect("a statement"));
     }
+    // What is pending was not taken for applied.
+    assert_eq!(of(&examine(&edited), Check::PendingMigration).len(), 2);
+    let verified = edited.migrate().verify(true).run().expect("a report");
+    verified.into_result().expect("migrated");
     assert_healthy(&edited);
+    assert_eq!(db.tables("acme"), ["__tenant_migrations", "beds", "rooms"]);
 }
 
 #[test]
