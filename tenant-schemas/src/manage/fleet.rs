@@ -163,10 +163,8 @@ pub(super) fn shortened(names: &[&str]) -> String {
 
 /// Says whose results follow.
 pub(super) fn heading(schema: &str) {
-    eprintln!(
-        "{}",
-        console::style(format!("-- {schema}")).for_stderr().dim()
-    );
+    let heading = console::style(format!("-- {schema}")).for_stderr().dim();
+    ui::say(&heading.to_string());
 }
 
 /// Writes what a tenant's work gave, in one piece.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
 use super::outcome::Exit;
+use super::ui;
 
 /// Signals are the process's, so is what is known of them.
 static MODE: AtomicU8 = AtomicU8::new(REST);
@@ -64,14 +65,14 @@ fn pressed_now() {
     match MODE.load(Ordering::Relaxed) {
         CHILD => {}
         WORK if !PRESSED.swap(true, Ordering::Relaxed) => {
-            eprintln!(
+            ui::say(
                 "\ninterrupted: finishing what is at hand; \
-                 once more ends at once, and the server rolls back what is open"
+                 once more ends at once, and the server rolls back what is open",
             );
         }
         _ => {
             restore_echo();
-            eprintln!();
+            ui::say("");
             process::exit(Exit::Interrupted.code().into());
         }
     }

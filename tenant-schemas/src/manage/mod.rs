@@ -56,6 +56,12 @@
 //! `migrate_schemas --check` found migrations that are pending, and 130 if the
 //! work was interrupted and some is left.
 
+#![warn(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic where nobody reads: `output::print` and `ui::say` don't"
+)]
+
 mod all_tenants_command;
 mod app;
 mod clash;

@@ -180,7 +180,7 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
-        self.aside(|| eprintln!("{text}"));
+        self.aside(|| ui::say(text));
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

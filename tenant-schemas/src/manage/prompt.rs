@@ -6,7 +6,7 @@ use console::{Term, style};
 
 use super::interrupt;
 use super::outcome::Failure;
-use super::ui::Ui;
+use super::ui::{self, Ui};
 
 /// Asks until the answer passes `check`. An empty answer is the default.
 pub(super) fn ask<R>(
@@ -19,8 +19,8 @@ pub(super) fn ask<R>(
         Some(default) => format!(" {}", style(format!("[{default}]")).for_stderr().dim()),
     };
     loop {
-        eprint!("{}{default_note}: ", style(question).for_stderr().bold());
-        io::stderr().flush()?;
+        let question = style(question).for_stderr().bold();
+        put(&format!("{question}{default_note}: "))?;
         let line = read_line()?;
         let answer = match (line.trim(), default) {
             ("", Some(default)) => default,
@@ -28,7 +28,7 @@ pub(super) fn ask<R>(
         };
         match check(answer) {
             Ok(value) => return Ok(value),
-            Err(reason) => eprintln!("  {}", style(reason).for_stderr().red()),
+            Err(reason) => refuse(&reason),
         }
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn ask_password(check: impl Fn(&str) -> Result<(), String>) -> Result
             Ok(()) => "the two differ, type it again".to_owned(),
             Err(mistake) => mistake,
         };
-        eprintln!("  {}", style(mistake).for_stderr().red());
+        refuse(&mistake);
     }
 }
 
@@ -57,7 +57,7 @@ impl Ui {
                 "there is no terminal to confirm it on, say `--noinput` if it is meant: {what}"
             )));
         }
-        eprintln!("{what}. This can't be undone.");
+        ui::say(&format!("{what}. This can't be undone."));
         let typed = ask(&format!("Type `{name}` to go on"), None, |text| {
             Ok(text.to_owned())
         })?;
@@ -71,10 +71,21 @@ impl Ui {
     }
 }
 
+/// Writes a question, which somebody has to see.
+fn put(question: &str) -> io::Result<()> {
+    let mut terminal = io::stderr().lock();
+    terminal.write_all(question.as_bytes())?;
+    terminal.flush()
+}
+
+fn refuse(mistake: &str) {
+    ui::say(&format!("  {}", style(mistake).for_stderr().red()));
+}
+
 fn read_line() -> Result<String, Failure> {
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
-        eprintln!();
+        ui::say("");
         return Err(Failure::usage("the input ended before the last answer"));
     }
     Ok(line)
@@ -82,7 +93,6 @@ fn read_line() -> Result<String, Failure> {
 
 fn hidden(question: &str) -> Result<String, Failure> {
     let _echo = interrupt::keep_echo();
-    eprint!("{}: ", style(question).for_stderr().bold());
-    io::stderr().flush()?;
+    put(&format!("{}: ", style(question).for_stderr().bold()))?;
     Ok(Term::stderr().read_secure_line()?)
 }

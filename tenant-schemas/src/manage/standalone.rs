@@ -272,7 +272,7 @@ fn one_after_the_other<T: TenantModel>(
             Ok(exit) if exit.code() == 0 => {}
             Ok(_) => failed += 1,
             Err(Failure::Error(error)) => {
-                eprintln!("{}", ui::failure(Some(schema), &*error));
+                ui::say(&ui::failure(Some(schema), &*error));
                 failed += 1;
             }
             Err(failure) => return Err(failure),

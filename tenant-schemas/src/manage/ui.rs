@@ -1,7 +1,7 @@
 //! The terminal, or what is there instead: messages on standard error.
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use console::style;
 
@@ -17,11 +17,11 @@ pub(super) struct Ui {
 
 impl Ui {
     pub(super) fn new(verbosity: u8) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = io::stderr().is_terminal();
         Self {
             verbosity,
             terminal,
-            interactive: terminal && std::io::stdin().is_terminal(),
+            interactive: terminal && io::stdin().is_terminal(),
         }
     }
 
@@ -33,24 +33,31 @@ impl Ui {
     /// Says what was done.
     pub(super) fn note(self, message: &str) {
         if self.wants(1) {
-            eprintln!("{message}");
+            say(message);
         }
     }
 }
 
+/// Writes a line on standard error. That nobody can read it any more stops no work.
+pub(super) fn say(line: &str) {
+    // In one piece: several threads may have something to say.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Says what deserves a look, and stops nothing.
 pub(super) fn warn(message: &str) {
-    eprintln!("{}", warning(message));
+    say(&warning(message));
 }
 
 /// Says what failed, and why.
 pub(super) fn error(error: &(dyn Error + 'static)) {
-    eprintln!("{}", failure(None, error));
+    say(&failure(None, error));
 }
 
 /// Says what was wrong with the command line, or with an answer.
 pub(super) fn usage(message: &str) {
-    eprintln!("{} {message}", style("error:").for_stderr().red().bold());
+    let error = style("error:").for_stderr().red().bold();
+    say(&format!("{error} {message}"));
 }
 
 pub(super) fn warning(message: &str) -> String {

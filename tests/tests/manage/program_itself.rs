@@ -1,5 +1,8 @@
 //! Help, completions, the man page, exit codes, colours.
 
+use std::fs::File;
+use std::process::Stdio;
+
 use crate::support::{Program, finished};
 
 /// Every command, as the guide and its successors call them.
@@ -131,6 +134,38 @@ fn output_that_nobody_reads_is_no_failure() {
     let output = child.wait_with_output().expect("ended");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
+}
+
+/// A pipe whose reader has gone away.
+fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+/// A disk that is full.
+fn full() -> Stdio {
+    let device = File::options().write(true).open("/dev/full");
+    device.expect("a device that is full").into()
+}
+
+#[test]
+fn work_goes_on_if_what_is_said_of_it_can_not_be_written() {
+    let program = Program::with_tenants(&["a", "b", "c"]).words("release2");
+    let run = |args: &str, err: Stdio| {
+        let mut command = program.command();
+        finished(command.args(args.split_whitespace()).stderr(err))
+    };
+    let ran = run("migrate_schemas --jobs 2 --format tsv -v 3", unread());
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 4), "{ran:?}");
+    program.ok("migrate_schemas --check");
+    for err in [unread(), full()] {
+        let ran = run("greet --fail-in a", err);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert_eq!(ran.out, "b: hello guest\nc: hello guest\n");
+    }
+    assert_eq!(run("migrate_schemas --lst", unread()).code, 2);
+    assert_eq!(run("exec SELECT", full()).code, 2);
 }
 
 #[test]
