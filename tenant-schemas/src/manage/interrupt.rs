@@ -1,4 +1,4 @@
-//! Ctrl-C: what it does depends on what goes on.
+//! Ctrl-C, and what ends a program otherwise: what it does depends on what goes on.
 //!
 //! At rest and at a prompt it ends the process. During work over tenants the
 //! first one is remembered, so that the tenant at hand is finished and no other
@@ -20,14 +20,18 @@ const REST: u8 = 0;
 const WORK: u8 = 1;
 const CHILD: u8 = 2;
 
-/// Begins to listen. A program that has a handler of its own keeps it.
+/// Begins to listen, and forgets what an earlier command was told.
+///
+/// A program that has a handler of its own keeps it. So does one that is to ignore a signal, as
+/// `nohup` says of the one for a terminal that is gone: the signals are taken together or not at all.
 pub(super) fn listen() {
     static LISTEN: Once = Once::new();
     LISTEN.call_once(|| {
-        if let Err(error) = ctrlc::set_handler(pressed_now) {
-            log::debug!("Ctrl-C is handled elsewhere: {error}");
+        if let Err(error) = ctrlc::try_set_handler(pressed_now) {
+            log::debug!("Ctrl-C is handled elsewhere, or ignored: {error}");
         }
     });
+    PRESSED.store(false, Ordering::Relaxed);
 }
 
 /// Whether someone wants the work to stop.

@@ -98,6 +98,10 @@ fn main() {
         let tenancy = tenancy::<Client>(clients_app()).expect("a tenancy");
         run(manage(tenancy))
     } else {
+        if word("twice") {
+            let again = manage(|| tenancy::<Client>(clients_app())).command(Hold);
+            again.run_from(env::args_os());
+        }
         run(manage(|| tenancy::<Client>(clients_app()))
             .plain_command(Count)
             .plain_command(Visit))
