@@ -100,14 +100,21 @@ pub(super) fn free<T: TenantModel>(
     domain: &str,
     conn: &mut TenantConnection,
 ) -> Result<(), BoxError> {
-    match T::by_domain(conn, domain)? {
-        Some(tenant) => Err(format!(
+    taken::<T>(domain, conn)?.map_or(Ok(()), |mistake| Err(mistake.into()))
+}
+
+/// Why a domain can't be given to a tenant: it has one already.
+pub(super) fn taken<T: TenantModel>(
+    domain: &str,
+    conn: &mut TenantConnection,
+) -> Result<Option<String>, Error> {
+    let owner = T::by_domain(conn, domain)?;
+    Ok(owner.map(|tenant| {
+        format!(
             "domain {domain} is tenant {}'s already: choose another, or take it from there with `delete_domain`",
             tenant.schema_name()
         )
-        .into()),
-        None => Ok(()),
-    }
+    }))
 }
 
 fn domain_table<T: TenantModel>() -> Result<DomainTable, Failure> {

@@ -13,12 +13,12 @@ use crate::sql::manage as sql;
 use crate::tenancy::Tenancy;
 
 use super::context::Context;
-use super::domains::free;
+use super::domains::{free, taken};
 use super::fields::tenant_table;
 use super::host::host;
 use super::options::{DOMAIN, NOINPUT, fields, id, option, value_name};
 use super::outcome::Failure;
-use super::prompt;
+use super::prompt::{self, Refused};
 use super::ui;
 
 /// The text of each field that has one, by the field's name.
@@ -59,6 +59,8 @@ pub(super) fn tenant<T: TenantModel>(
     };
     let mut lines = Vec::new();
     if asks {
+        // That there is no database, or no table of tenants, is said before anything is asked.
+        T::by_schema(&mut *context.tenancy()?.public()?, "")?;
         let mistakes = mistakes::<T>(&given);
         ask_for_the_rest(&mut given, &mistakes, context)?;
         if T::domains().is_some() {
@@ -197,9 +199,10 @@ fn ask_for_the_rest<T: TenantModel>(
                 FieldRole::SchemaName | FieldRole::DomainUrl => {
                     match check(field, text, given, context) {
                         Ok(()) => continue,
-                        Err(mistake) => {
+                        Err(Refused::Answer(mistake)) => {
                             ui::usage(&format!("--{}: {mistake}", option(field)));
                         }
+                        Err(Refused::Failure(failure)) => return Err(failure),
                     }
                 }
                 _ => continue,
@@ -220,7 +223,7 @@ fn ask_for_the_rest<T: TenantModel>(
         };
         let answer = prompt::ask(&question, shown, |answer| {
             if answer.is_empty() && field.required() {
-                return Err(format!("{} has to have a value", field.name));
+                return Err(format!("{} has to have a value", field.name).into());
             }
             let answer = as_stored(field, answer);
             check(field, &answer, given, context)?;
@@ -244,31 +247,25 @@ fn check<T: TenantModel>(
     text: &str,
     given: &Texts,
     context: &Context<T>,
-) -> Result<(), String> {
+) -> Result<(), Refused> {
     if field.role == FieldRole::SchemaName {
-        check_schema(text, context.tenancy().map_err(Failure::words)?)?;
+        check_schema(text, context.tenancy()?)?;
     }
     let mut with = given.clone();
     with.insert(field.name, text.to_owned());
     if let Some(mistake) = mistakes::<T>(&with).remove(field.name) {
-        return Err(mistake);
+        return Err(mistake.into());
     }
     if !matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl) {
         return Ok(());
     }
-    let tenancy = context.tenancy().map_err(Failure::words)?;
-    let mut conn = tenancy
-        .public()
-        .map_err(|error| Failure::from(error).words())?;
+    let mut conn = context.tenancy()?.public()?;
     let found = match field.role {
-        FieldRole::SchemaName => T::by_schema(&mut conn, text),
-        _ => T::by_domain(&mut conn, text),
+        FieldRole::SchemaName => T::by_schema(&mut conn, text)?,
+        _ => T::by_domain(&mut conn, text)?,
     };
-    match found.map_err(|error| Failure::from(error).words())? {
-        Some(tenant) => Err(format!(
-            "{text} is taken by tenant {}",
-            tenant.schema_name()
-        )),
+    match found {
+        Some(tenant) => Err(format!("{text} is taken by tenant {}", tenant.schema_name()).into()),
         None => Ok(()),
     }
 }
@@ -296,10 +293,11 @@ fn good_domains<T: TenantModel>(
     for domain in given {
         match good_domain(&domain, context) {
             Ok(domain) => domains.push(domain),
-            Err(mistake) => {
+            Err(Refused::Answer(mistake)) => {
                 ui::usage(&format!("--{DOMAIN}: {mistake}"));
                 asks = true;
             }
+            Err(Refused::Failure(failure)) => return Err(failure),
         }
     }
     while asks {
@@ -323,12 +321,11 @@ fn good_domains<T: TenantModel>(
 }
 
 /// A domain that nobody has yet.
-fn good_domain<T: TenantModel>(text: &str, context: &Context<T>) -> Result<String, String> {
+fn good_domain<T: TenantModel>(text: &str, context: &Context<T>) -> Result<String, Refused> {
     let domain = host(text)?;
-    let tenancy = context.tenancy().map_err(Failure::words)?;
-    let mut conn = tenancy
-        .public()
-        .map_err(|error| Failure::from(error).words())?;
-    free::<T>(&domain, &mut conn).map_err(|error| crate::error::chain(&*error))?;
-    Ok(domain)
+    let mut conn = context.tenancy()?.public()?;
+    match taken::<T>(&domain, &mut conn)? {
+        Some(mistake) => Err(mistake.into()),
+        None => Ok(domain),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::{BoxError, Error, chain};
+use crate::error::{BoxError, Error};
 
 /// What a command returns.
 pub(super) type Done = Result<Exit, Failure>;
@@ -52,16 +52,6 @@ pub(super) enum Failure {
 impl Failure {
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
-    }
-
-    /// The failure as an answer to somebody who was asked.
-    pub(super) fn words(self) -> String {
-        match self {
-            Self::Error(error) => chain(&*error),
-            Self::Usage(message) => message,
-            Self::CommandLine(error) => error.to_string(),
-            Self::NobodyReads => String::new(),
-        }
     }
 }
 

@@ -4,15 +4,56 @@ use std::io::{self, Write as _};
 
 use console::{Term, style};
 
+use crate::error::Error;
+
 use super::interrupt;
 use super::outcome::Failure;
 use super::ui::{self, Ui};
+
+/// Why an answer is not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It is wrong, in words: another one is asked for.
+    Answer(String),
+    /// Nobody can say whether it is right.
+    Failure(Failure),
+}
+
+impl From<String> for Refused {
+    fn from(mistake: String) -> Self {
+        Self::Answer(mistake)
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Usage(mistake) => Self::Answer(mistake),
+            failure => Self::Failure(failure),
+        }
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Answer(mistake) => Self::Usage(mistake),
+            Refused::Failure(failure) => failure,
+        }
+    }
+}
 
 /// Asks until the answer passes `check`. An empty answer is the default.
 pub(super) fn ask<R>(
     question: &str,
     default: Option<&str>,
-    mut check: impl FnMut(&str) -> Result<R, String>,
+    mut check: impl FnMut(&str) -> Result<R, Refused>,
 ) -> Result<R, Failure> {
     let default_note = match default {
         None | Some("") => String::new(),
@@ -28,7 +69,8 @@ pub(super) fn ask<R>(
         };
         match check(answer) {
             Ok(value) => return Ok(value),
-            Err(reason) => refuse(&reason),
+            Err(Refused::Answer(mistake)) => refuse(&mistake),
+            Err(Refused::Failure(failure)) => return Err(failure),
         }
     }
 }

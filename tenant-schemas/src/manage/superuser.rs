@@ -4,14 +4,17 @@ use std::env;
 use std::io::BufRead as _;
 
 use clap::Parser;
+use diesel::result::Error as DieselError;
 
-use crate::auth::{NewUser, Password};
+use crate::auth::{AuthError, NewUser, Password};
+use crate::error::{BoxError, Error, chain};
 use crate::model::TenantModel;
 
 use super::context::Context;
 use super::outcome::{Done, Exit, Failure};
-use super::prompt;
+use super::prompt::{self, Refused};
 use super::tenant_command::{choose_one, connect};
+use super::ui;
 
 /// Where the password comes from if nobody can be asked.
 const PASSWORD: &str = "TENANT_SUPERUSER_PASSWORD";
@@ -58,16 +61,23 @@ impl Credentials {
     pub(super) fn user(
         &self,
         asks: bool,
-        mut taken: impl FnMut(&str) -> Result<(), String>,
+        mut taken: impl FnMut(&str) -> Result<(), Refused>,
     ) -> Result<NewUser, Failure> {
-        let username = match &self.username {
-            Some(username) => {
-                taken(username).map_err(Failure::usage)?;
-                username.clone()
+        let mut given = self.username.clone();
+        if let Some(username) = &given {
+            match taken(username) {
+                Err(Refused::Answer(mistake)) if asks => {
+                    ui::usage(&format!("--username: {mistake}"));
+                    given = None;
+                }
+                checked => checked?,
             }
+        }
+        let username = match given {
+            Some(username) => username,
             None if asks => prompt::ask("username", None, |answer| {
                 if answer.is_empty() {
-                    return Err("a superuser has a name".to_owned());
+                    return Err("a superuser has a name".to_owned().into());
                 }
                 taken(answer).map(|()| answer.to_owned())
             })?,
@@ -101,7 +111,19 @@ impl Credentials {
     }
 }
 
-fn check(password: &str) -> Result<(), crate::auth::AuthError> {
+/// Why a name can't be a superuser's. That the database can't be asked is no fault of the name.
+fn no_name(error: BoxError) -> Refused {
+    let of_the_database = error.is::<Error>()
+        || error.is::<DieselError>()
+        || matches!(error.downcast_ref(), Some(AuthError::Tenancy(_)));
+    if of_the_database {
+        Refused::Failure(error.into())
+    } else {
+        Refused::Answer(chain(&*error))
+    }
+}
+
+fn check(password: &str) -> Result<(), AuthError> {
     Password::from(password).check()
 }
 
@@ -152,11 +174,10 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         .credentials
         .user(asks, |name| match superusers.exists(&mut conn, name) {
             Ok(false) => Ok(()),
-            Ok(true) => Err(format!(
-                "{name} is taken in {}: choose another name",
-                target.schema
-            )),
-            Err(error) => Err(crate::error::chain(&*error)),
+            Ok(true) => {
+                Err(format!("{name} is taken in {}: choose another name", target.schema).into())
+            }
+            Err(error) => Err(no_name(error)),
         })?;
     let name = user.username.clone();
     superusers.create_superuser(&mut conn, user)?;

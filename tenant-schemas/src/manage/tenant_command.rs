@@ -103,14 +103,11 @@ pub(super) fn choose_one<T: TenantModel>(
     prompt::ask("Schema (? lists them)", None, |answer| {
         if answer == "?" {
             let mut names = vec![tenancy.registry().public().to_string()];
-            let tenants = targets::tenants(tenancy).map_err(Failure::words)?;
+            let tenants = targets::tenants(tenancy)?;
             names.extend(tenants.iter().map(|target| target.schema.to_string()));
-            return Err(names.join("\n  "));
+            return Err(names.join("\n  ").into());
         }
-        match targets::one(tenancy, answer) {
-            Ok(target) => Ok(target),
-            Err(failure) => Err(failure.words()),
-        }
+        Ok(targets::one(tenancy, answer)?)
     })
 }
 

@@ -148,6 +148,33 @@ fn c94_a_bad_value_on_the_command_line_is_asked_for_again() {
 }
 
 #[test]
+fn that_the_database_can_not_be_asked_ends_the_questions() {
+    let hint = "migrate_schemas --shared";
+    let program = Program::fresh();
+    let said = ends_with(program.on_terminal("create_tenant"), 1);
+    assert!(said.contains(hint) && !said.contains("name: "), "{said}");
+    let mut command = program.command();
+    command
+        .arg("create_tenant")
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/x")
+        .stdin(std::process::Stdio::inherit());
+    let terminal = rexpect::session::spawn_command(command, Some(30_000)).expect("a terminal");
+    let said = ends_with(terminal, 1);
+    assert!(
+        said.contains("caused by: ") && !said.contains("name: "),
+        "{said}"
+    );
+
+    let program = Program::with_tenants(&[]);
+    let mut terminal = program.on_terminal("create_tenant");
+    terminal.exp_string("schema_name: ").expect("a question");
+    program.sql("ALTER TABLE clients RENAME TO gone");
+    terminal.send_line("a").expect("typed");
+    let said = ends_with(terminal, 1);
+    assert!(said.contains(hint), "{said}");
+}
+
+#[test]
 fn noinput_takes_the_defaults_on_a_terminal_too() {
     let program = Program::with_tenants(&[]);
     let terminal =

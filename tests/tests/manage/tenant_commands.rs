@@ -59,6 +59,20 @@ fn c91_tenant_command_asks_for_the_schema_on_a_terminal() {
 }
 
 #[test]
+fn that_the_database_can_not_be_asked_ends_the_question_for_the_schema() {
+    let program = Program::fresh();
+    for answer in ["a", "?"] {
+        let mut terminal = program.on_terminal("tenant_command greet");
+        terminal
+            .exp_string("Schema (? lists them): ")
+            .expect("a question");
+        terminal.send_line(answer).expect("typed");
+        let said = ends_with(terminal, 1);
+        assert!(said.contains("migrate_schemas --shared"), "{said}");
+    }
+}
+
+#[test]
 fn c92_a_command_runs_on_all_tenants_by_its_own_name() {
     let program = Program::with_tenants(&["b", "a", "inn"]);
     let ran = program.ok("greet --guest Ada");
