@@ -1,6 +1,7 @@
 //! All commands in one table, and the way from arguments to one of them.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches};
@@ -13,6 +14,7 @@ use super::app::{self, COMPLETIONS, MAN, VERBOSITY};
 use super::command::{DynTenantCommand, PlainCommand};
 use super::context::Context;
 use super::outcome::{Done, Exit, Failure};
+use super::output::Out;
 use super::standalone::{self, CommandLine, Takes};
 use super::ui::{self, Ui};
 use super::{
@@ -75,7 +77,8 @@ impl<T: TenantModel> Entry<T> {
         let clap = C::Args::augment_args(clap::Command::new(C::NAME)).about(C::ABOUT);
         let entry = Self::new(C::NAME, clap, move |matches, context| {
             let args = parse::<C::Args>(matches)?;
-            command.run(&args, context.tenancy()?, &mut std::io::stdout())?;
+            command.run(&args, context.tenancy()?, &mut Out)?;
+            Out.flush()?;
             Ok(Exit::Done)
         });
         Self {

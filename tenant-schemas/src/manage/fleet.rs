@@ -1,6 +1,6 @@
 //! The same work for many schemas: several at once, interruptible, each with its own outcome.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,7 @@ use crate::name::SchemaName;
 use super::context::Context;
 use super::interrupt;
 use super::outcome::{Exit, Failure};
+use super::output::Out;
 use super::progress::{Did, Progress};
 use super::table::count;
 use super::targets::Target;
@@ -180,8 +181,7 @@ pub(super) fn write_aside(
         if let Some(schema) = heading {
             self::heading(schema);
         }
-        let mut out = std::io::stdout().lock();
-        out.write_all(text)?;
-        out.flush()
+        Out.write_all(text)?;
+        Out.flush()
     })
 }

@@ -1,6 +1,6 @@
 //! `--format`: results for people, or for programs.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
 use serde_json::Value;
 
@@ -33,6 +33,26 @@ impl Format {
             Self::Tsv => print(&table.tsv()),
             Self::Json => print(&format!("{:#}\n", json())),
         }
+    }
+}
+
+/// Standard output for a command that runs on, whether or not anyone reads what it writes.
+pub(super) struct Out;
+
+impl Write for Out {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        or_unread(io::stdout().write(text), text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        or_unread(io::stdout().flush(), ())
+    }
+}
+
+fn or_unread<R>(written: io::Result<R>, unread: R) -> io::Result<R> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(unread),
+        written => written,
     }
 }
 

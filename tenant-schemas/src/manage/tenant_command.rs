@@ -1,6 +1,6 @@
 //! Commands that run in a tenant's connection: on one tenant, and on all by their own name.
 
-use std::io;
+use std::io::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches, Args as _, FromArgMatches as _};
 
@@ -13,6 +13,7 @@ use super::entry::Entry;
 use super::fixtures;
 use super::fleet::{self, Walk};
 use super::outcome::{Done, Exit, Failure};
+use super::output::Out;
 use super::progress::Did;
 use super::prompt;
 use super::standalone;
@@ -82,7 +83,8 @@ pub(super) fn on_one<T: TenantModel>(
     let schema = matches.get_one::<String>("schema");
     let target = choose_one(schema.map(String::as_str), context)?;
     let mut conn = connect(context.tenancy()?, &target)?;
-    job(&mut conn, &mut io::stdout())?;
+    job(&mut conn, &mut Out)?;
+    Out.flush()?;
     Ok(Exit::Done)
 }
 

@@ -136,6 +136,26 @@ fn output_that_nobody_reads_is_no_failure() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+#[test]
+fn a_tenant_whose_output_nobody_reads_has_not_failed() {
+    let program = Program::with_tenants(&["a", "b"]);
+    for args in [
+        "greet --fail-fast -v 0",
+        "all_tenants_command --fail-fast -v 0 greet",
+        "tenant_command greet --schema a",
+        "count",
+    ] {
+        let mut command = program.command();
+        command.args(args.split_whitespace()).stdout(unread());
+        let ran = finished(&mut command);
+        assert_eq!((ran.code, &*ran.err), (0, ""), "{args}");
+    }
+    // What could not be written for another reason is lost, and that is a failure.
+    let mut command = program.command();
+    command.arg("greet").stdout(full());
+    finished(&mut command).fails(1, &["error: a: ", "2 of 2 schemas failed"]);
+}
+
 /// A pipe whose reader has gone away.
 fn unread() -> Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
