@@ -22,7 +22,7 @@ use super::tenant_command::connect;
 
 /// Runs SQL on many tenants, and prints the rows with the schema as the first column
 ///
-/// Unqualified names are those of each tenant. All statements of a tenant are one transaction: what
+/// Of columns with the same name, the second is called `NAME_2`, and so on. Unqualified names are those of each tenant. All statements of a tenant are one transaction: what
 /// fails in one tenant changes nothing there, and stops no other.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
@@ -155,12 +155,16 @@ struct AnyTable {
 
 impl AnyTable {
     fn row(&mut self, schema: &str, row: &AnyRow) {
+        let row = AnyRow {
+            names: told_apart(&row.names),
+            ..row.clone()
+        };
         for name in &row.names {
             if !self.headings.contains(name) {
                 self.headings.push(name.clone());
             }
         }
-        self.rows.push((schema.to_owned(), row.clone()));
+        self.rows.push((schema.to_owned(), row));
     }
 
     fn write(&self, format: Format) -> Result<(), Failure> {
@@ -168,7 +172,10 @@ impl AnyTable {
             let objects: Vec<String> = self
                 .rows
                 .iter()
-                .map(|(schema, row)| with_fields(&row.json, &[("schema", json!(schema))], &[]))
+                .map(|(schema, row)| {
+                    let schema = ("schema", json!(schema).to_string());
+                    object(std::iter::once(schema).chain(fields(row)))
+                })
                 .collect();
             return output::print_objects(&objects);
         }
@@ -189,28 +196,34 @@ impl AnyTable {
     }
 }
 
-/// A JSON object, which is text already, with more fields before and behind its own.
+/// The names of columns, each another, and none that of the column with the schema.
+fn told_apart(names: &[String]) -> Vec<String> {
+    let mut apart = vec!["schema".to_owned()];
+    for name in names {
+        let mut numbered = (2..).map(|number| format!("{name}_{number}"));
+        let mut own = name.clone();
+        while apart.contains(&own) {
+            own = numbered.next().unwrap_or_default();
+        }
+        apart.push(own);
+    }
+    apart.split_off(1)
+}
+
+/// The columns of a row, for an object.
+pub(super) fn fields(row: &AnyRow) -> impl Iterator<Item = (&str, String)> {
+    let names = row.names.iter().map(String::as_str);
+    names.zip(row.jsons.iter().cloned())
+}
+
+/// A JSON object of values that are JSON already.
 ///
-/// It is not parsed, so that no number loses a digit.
-pub(super) fn with_fields(
-    object: &str,
-    before: &[(&str, Value)],
-    behind: &[(&str, Value)],
-) -> String {
-    let inside = object
-        .trim()
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'))
-        .unwrap_or_default()
-        .trim();
-    let field = |(name, value): &(&str, Value)| format!("{}:{value}", json!(name));
-    let parts: Vec<String> = before
-        .iter()
-        .map(field)
-        .chain((!inside.is_empty()).then(|| inside.to_owned()))
-        .chain(behind.iter().map(field))
+/// They are not parsed, so that no number loses a digit.
+pub(super) fn object<'a>(fields: impl Iterator<Item = (&'a str, String)>) -> String {
+    let fields: Vec<String> = fields
+        .map(|(name, value)| format!("{}:{value}", json!(name)))
         .collect();
-    format!("{{{}}}", parts.join(","))
+    format!("{{{}}}", fields.join(","))
 }
 
 #[cfg(test)]
@@ -234,12 +247,18 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_added_to_an_object_that_stays_text() {
-        let with = |object| with_fields(object, &[("schema", json!("a\"b"))], &[("n", json!([1]))]);
+    fn values_of_an_object_stay_text() {
+        let fields = [("a\"b", "1.50".to_owned()), ("n", "[1]".to_owned())];
+        assert_eq!(object(fields.into_iter()), r#"{"a\"b":1.50,"n":[1]}"#);
+        assert_eq!(object([].into_iter()), "{}");
+    }
+
+    #[test]
+    fn columns_of_the_same_name_are_told_apart() {
+        let names = ["count", "schema", "count", "count", "count_2"].map(str::to_owned);
         assert_eq!(
-            with("{\"id\":1.50}"),
-            r#"{"schema":"a\"b","id":1.50,"n":[1]}"#
+            told_apart(&names),
+            ["count", "schema_2", "count_2", "count_3", "count_2_2"]
         );
-        assert_eq!(with("{}"), r#"{"schema":"a\"b","n":[1]}"#);
     }
 }

@@ -9,7 +9,7 @@ use crate::model::{FieldRole, TenantModel};
 use crate::sql::manage as sql;
 
 use super::context::Context;
-use super::exec::with_fields;
+use super::exec::{fields, object};
 use super::fields::tenant_table;
 use super::outcome::{Done, Exit};
 use super::output::{self, Format};
@@ -88,11 +88,8 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
             "domains" if T::domains().is_some() => own.join(", "),
             column => value(column).unwrap_or_default(),
         }));
-        objects.push(if T::domains().is_some() {
-            with_fields(&row.json, &[], &[("domains", json!(own))])
-        } else {
-            row.json.clone()
-        });
+        let domains = T::domains().map(|_| ("domains", json!(own).to_string()));
+        objects.push(object(fields(row).chain(domains)));
     }
     if args.format == Format::Json {
         output::print_objects(&objects)?;

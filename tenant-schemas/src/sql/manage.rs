@@ -13,20 +13,21 @@ use crate::table::TableName;
 
 use super::identifier;
 
-/// A row of any shape: its columns' names, their values as text and the whole as JSON.
+/// A row of any shape: its columns' names, which may be equal, and their values as text and as JSON.
 #[derive(Debug, Clone, QueryableByName)]
 pub(crate) struct AnyRow {
     #[diesel(sql_type = Array<Text>)]
     pub(crate) names: Vec<String>,
     #[diesel(sql_type = Array<Nullable<Text>>)]
     pub(crate) texts: Vec<Option<String>>,
-    #[diesel(sql_type = Text)]
-    pub(crate) json: String,
+    #[diesel(sql_type = Array<Text>)]
+    pub(crate) jsons: Vec<String>,
 }
 
 /// Turns what gives a JSON object `j` into rows of any shape.
 const ANY_ROW: &str = "SELECT ARRAY(SELECT k FROM pg_catalog.json_object_keys(j) AS k) AS names, \
-     ARRAY(SELECT e.value FROM pg_catalog.json_each_text(j) AS e) AS texts, j::text AS json";
+     ARRAY(SELECT e.value FROM pg_catalog.json_each_text(j) AS e) AS texts, \
+     ARRAY(SELECT e.value::text FROM pg_catalog.json_each(j) AS e) AS jsons";
 
 /// The rows of a `SELECT`, `VALUES` or `TABLE`.
 pub(crate) fn selected(conn: &mut TenantConnection, statement: &str) -> QueryResult<Vec<AnyRow>> {

@@ -48,6 +48,27 @@ fn rows_of_many_tenants_come_in_one_table_with_the_schema_first() {
 }
 
 #[test]
+fn columns_of_the_same_name_are_all_there() {
+    let program = Program::with_tenants(&["a"]);
+    program.sql("INSERT INTO a.rooms (name) VALUES ('Blue'), ('Red')");
+    let counts = "SELECT count(*), count(price) + 5 AS count, 'x' AS schema FROM rooms";
+    let run = |format: &str| {
+        program
+            .ok_args(&["exec", "--all", counts, "--format", format])
+            .out
+    };
+    assert_eq!(run("tsv"), "a\t2\t7\tx\n");
+    assert_eq!(
+        run("table"),
+        "schema  count  count_2  schema_2\na       2      7        x\n"
+    );
+    assert_eq!(
+        run("json"),
+        "[\n  {\"schema\":\"a\",\"count\":2,\"count_2\":7,\"schema_2\":\"x\"}\n]\n"
+    );
+}
+
+#[test]
 fn statements_of_every_kind_are_run() {
     let program = Program::with_tenants(&["a"]);
     let run = |sql: &str| program.ok_args(&["exec", "--schema=a", "--format=tsv", sql]);
