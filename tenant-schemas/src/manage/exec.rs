@@ -131,12 +131,9 @@ enum Shape {
 }
 
 fn shape(statement: &str) -> Shape {
-    let words: Vec<String> = statement
-        .lines()
-        .map(|line| line.split("--").next().unwrap_or_default())
-        .flat_map(|line| line.split(|c: char| !(c.is_alphanumeric() || c == '_')))
-        .filter(|word| !word.is_empty())
-        .map(str::to_ascii_uppercase)
+    let words: Vec<String> = statement::words(statement)
+        .iter()
+        .map(|word| word.to_ascii_uppercase())
         .collect();
     match words.first().map(String::as_str) {
         Some("SELECT" | "VALUES" | "TABLE") => Shape::Select,
@@ -235,11 +232,16 @@ mod tests {
         for (statement, expected) in [
             ("select 1", Shape::Select),
             ("-- update\n (SELECT 1)", Shape::Select),
+            ("/* n */ /* -- */ SELECT 1", Shape::Select),
             ("VALUES (1)", Shape::Select),
             ("WITH a AS (SELECT 1) SELECT * FROM a", Shape::Rows),
             ("EXPLAIN SELECT 1", Shape::Rows),
             ("insert into a values (1) returning id", Shape::Rows),
             ("INSERT INTO a VALUES (1)", Shape::Other),
+            (
+                "INSERT INTO a VALUES ('returning') -- returning\n /* returning */",
+                Shape::Other,
+            ),
             ("VACUUM", Shape::Other),
         ] {
             assert_eq!(shape(statement), expected, "{statement}");

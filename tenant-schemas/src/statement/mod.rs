@@ -28,6 +28,14 @@ pub(crate) fn transaction_control(sql: &str) -> Option<Control> {
         .max()
 }
 
+/// The words of one statement, outside literals and comments.
+#[cfg(feature = "manage")]
+pub(crate) fn words(statement: &str) -> Vec<&str> {
+    let mut statements = Statements::new(statement);
+    statements.limit = usize::MAX;
+    statements.next().unwrap_or_default()
+}
+
 /// The transaction control of one statement, by its first words.
 fn control(words: &[&str]) -> Option<Control> {
     match *words {

@@ -91,6 +91,7 @@ fn statements_of_every_kind_are_run() {
             .out
             .contains("Seq Scan on rooms")
     );
+    assert_eq!(run("/* n */ SELECT 1 /* of them */").out, "a\t1\n");
     assert_eq!(run("VALUES (1, NULL), (2, 'x');").out, "a\t1\t\na\t2\tx\n");
     assert_eq!(
         run("UPDATE rooms SET price = 7; SELECT sum(price) FROM rooms -- all of them").out,
