@@ -1,8 +1,10 @@
 //! `load` and `dump`: the rows of a tenant's own tables as JSON.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use diesel::Connection as _;
 use serde_json::Value;
@@ -21,7 +23,11 @@ pub(super) const NAMES: [&str; 2] = [Load::NAME, Dump::NAME];
 pub(super) const NAMES_OF_THE_GUIDE: [&str; 2] = ["loaddata", "dumpdata"];
 
 /// `load FILE…`
-pub(super) struct Load;
+#[derive(Default)]
+pub(super) struct Load {
+    /// Standard input, which can be read once, for however many tenants.
+    input: OnceLock<Result<String, String>>,
+}
 
 /// Fixtures are of the form `{"table": [{"column": value, ..}, ..], ..}`, as `dump` writes them.
 #[derive(Debug, clap::Args)]
@@ -47,13 +53,9 @@ impl TenantCommand for Load {
         conn.transaction(|conn| {
             conn.own(sql::defer_constraints)?;
             for file in &args.files {
-                let text = if file.as_os_str() == "-" {
-                    std::io::read_to_string(std::io::stdin())
-                } else {
-                    std::fs::read_to_string(file)
-                };
-                let text =
-                    text.map_err(|error| format!("{} can't be read: {error}", file.display()))?;
+                let text = self
+                    .text(file)
+                    .map_err(|error| format!("{} can't be read: {error}", file.display()))?;
                 total += load(conn, &schema, &text).map_err(|error| {
                     format!("{}: {}", file.display(), crate::error::chain(&*error))
                 })?;
@@ -66,6 +68,22 @@ impl TenantCommand for Load {
             super::table::count(total, "row")
         )?;
         Ok(())
+    }
+}
+
+impl Load {
+    /// What is in a file, or on standard input.
+    fn text(&self, file: &Path) -> Result<Cow<'_, str>, String> {
+        if file.as_os_str() != "-" {
+            let text = std::fs::read_to_string(file);
+            return text.map(Cow::Owned).map_err(|error| error.to_string());
+        }
+        let read = || {
+            let text = std::io::read_to_string(std::io::stdin());
+            text.map_err(|error| error.to_string())
+        };
+        let text = self.input.get_or_init(read).as_ref();
+        text.map(|text| text.as_str().into()).map_err(Clone::clone)
     }
 }
 

@@ -130,7 +130,7 @@ pub fn manage<T: TenantModel>(tenancy: impl IntoTenancy<T>) -> Manage<T> {
         source: Box::new(move || tenancy.into_tenancy()),
         commands: Vec::new(),
         tenant_commands: vec![
-            Box::new(fixtures::Load) as Box<dyn DynTenantCommand>,
+            Box::new(fixtures::Load::default()) as Box<dyn DynTenantCommand>,
             Box::new(fixtures::Dump),
         ],
         superusers: Box::new(Auth),

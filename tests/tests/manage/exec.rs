@@ -212,6 +212,24 @@ fn fixtures_go_from_one_tenant_to_another() {
 }
 
 #[test]
+fn a_fixture_on_standard_input_is_loaded_into_every_tenant() {
+    let program = Program::with_tenants(&["a", "b"]);
+    let fixture = r#"{"rooms": [{"name": "x"}]}"#;
+    for (args, loaded) in [
+        ("all_tenants_command --no-public load -", "1"),
+        ("load - --schema ? --jobs 2", "2"),
+    ] {
+        let args: Vec<&str> = args.split_whitespace().collect();
+        let ran = program.run_with_input(&args, fixture);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        for schema in ["a", "b"] {
+            let rooms = format!("SELECT count(*) FROM {schema}.rooms");
+            assert_eq!(program.strings(&rooms), [loaded], "{args:?}");
+        }
+    }
+}
+
+#[test]
 fn a_fixture_with_a_mistake_loads_nothing() {
     let program = Program::with_tenants(&["a"]);
     let load =
