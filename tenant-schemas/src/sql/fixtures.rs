@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, Text};
 
 use crate::name::SchemaName;
 
-use super::{LEDGER, identifier, within};
+use super::{DIESEL_LEDGER, identifier, within};
 
 /// A table of a tenant's own schema.
 #[derive(Debug, Clone, QueryableByName)]
@@ -29,7 +29,10 @@ pub(crate) struct OwnTable {
     pub(crate) refers_to: Vec<String>,
 }
 
-/// The tables of a schema, without the ledger.
+/// What the tables of this library begin with, whichever schema and feature they are for.
+const OURS: &str = "__tenant_";
+
+/// The tables of a schema, but for those that say what was done here: this library's, and Diesel's.
 pub(crate) fn own_tables(
     conn: &mut PgConnection,
     schema: &SchemaName,
@@ -50,7 +53,7 @@ pub(crate) fn own_tables(
            AND r.oid <> c.oid) AS refers_to \
          FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
-         AND c.relname <> '{LEDGER}' ORDER BY c.relname COLLATE \"C\""
+         AND NOT pg_catalog.starts_with(c.relname::text, '{OURS}') AND c.relname <> '{DIESEL_LEDGER}' ORDER BY c.relname COLLATE \"C\""
     ))
     .bind::<Text, _>(schema.as_str())
     .load(conn)

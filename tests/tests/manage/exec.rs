@@ -212,6 +212,33 @@ fn fixtures_go_from_one_tenant_to_another() {
 }
 
 #[test]
+fn a_dump_has_nothing_of_what_is_only_true_where_it_was_written() {
+    let program = Program::with_tenants(&["a"]);
+    let diesel = "__diesel_schema_migrations (version text, run_on timestamp)";
+    program.sql(&format!(
+        "CREATE TABLE __tenant_schedules (id integer); CREATE TABLE __tenant_provisioning (id integer); \
+         CREATE TABLE a.{diesel}; CREATE TABLE {diesel}"
+    ));
+    let tables = |schema: &str| {
+        let dumped = program
+            .ok(&format!("tenant_command dump --schema={schema}"))
+            .out;
+        let json: Value = serde_json::from_str(&dumped).expect("JSON");
+        let json = json.as_object().expect("an object");
+        let mut tables: Vec<String> = json.keys().cloned().collect();
+        tables.sort();
+        tables
+    };
+    assert!(
+        program
+            .tables("public")
+            .contains(&"__tenant_schemas".to_owned())
+    );
+    assert_eq!(tables("public"), ["clients"]);
+    assert_eq!(tables("a"), ["auth_users", "bookings", "rooms"]);
+}
+
+#[test]
 fn a_fixture_on_standard_input_is_loaded_into_every_tenant() {
     let program = Program::with_tenants(&["a", "b"]);
     let fixture = r#"{"rooms": [{"name": "x"}]}"#;
