@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::form;
 use super::options;
 use super::outcome::{Done, Exit, Failure};
-use super::superuser::Credentials;
+use super::superuser::{self, Credentials};
 use super::table::count;
 use super::targets;
 use super::tenant_command::usage;
@@ -69,8 +69,10 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         Vec::new()
     };
     let (mut tenant, domains) = form::tenant(matches, &form::Texts::new(), missing, context)?;
+    let tenancy = context.tenancy()?;
     let user = if superuser {
-        Some(credentials.user(asks, |_| Ok(()))?)
+        let check = |name: &str| superuser::can_be_a_name(name, &*context.superusers, tenancy);
+        Some(credentials.user(asks, check)?)
     } else {
         None
     };
@@ -80,7 +82,6 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         SaveOptions::new()
     };
     let name = user.as_ref().map(|user| user.username.clone());
-    let tenancy = context.tenancy()?;
     let saved = tenancy.public()?.transaction(|conn| {
         let saved = tenant.save_with(conn, options)?;
         form::insert_domains(&tenant, &domains, tenancy, conn)?;

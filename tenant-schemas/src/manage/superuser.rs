@@ -6,9 +6,10 @@ use std::io::BufRead as _;
 use clap::Parser;
 use diesel::result::Error as DieselError;
 
-use crate::auth::{AuthError, NewUser, Password};
+use crate::auth::{AuthError, NewUser, Password, Superusers};
 use crate::error::{BoxError, Error, chain};
 use crate::model::TenantModel;
+use crate::tenancy::Tenancy;
 
 use super::context::Context;
 use super::outcome::{Done, Exit, Failure};
@@ -108,6 +109,22 @@ impl Credentials {
         } else {
             user.email(email)
         })
+    }
+}
+
+/// Refuses what can be no superuser's name, before there is a schema in which it could be taken.
+///
+/// The public schema is asked, which need not have users: whatever else is wrong there says nothing.
+pub(super) fn can_be_a_name<T: TenantModel>(
+    name: &str,
+    superusers: &dyn Superusers,
+    tenancy: &Tenancy<T>,
+) -> Result<(), Refused> {
+    match superusers.exists(&mut *tenancy.public()?, name) {
+        Err(error) if matches!(error.downcast_ref(), Some(AuthError::Username { .. })) => {
+            Err(error.to_string().into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -241,19 +241,16 @@ fn c96_the_superuser_comes_with_the_tenant_or_neither_does() {
         .run_with_input(&args, "short\n")
         .fails(2, &["password", "at least"]);
     assert!(!program.schema_exists("a"));
-    let bad_name: Vec<&str> = args
-        .iter()
-        .map(|arg| {
-            if *arg == "--username=admin" {
-                "--username=a b"
-            } else {
-                arg
-            }
-        })
-        .collect();
+    let with = |option: &'static str| {
+        let (name, _) = option.split_once('=').expect("a value");
+        args.map(|arg| if arg.starts_with(name) { option } else { arg })
+    };
     program
-        .run_with_input(&bad_name, "correct horse\n")
-        .fails(1, &["a b"]);
+        .run_with_input(&with("--username=a b"), "correct horse\n")
+        .fails(2, &["\"a b\" can't be used: it has the character ' '"]);
+    program
+        .run_with_input(&with("--email=nowhere"), "correct horse\n")
+        .fails(1, &["nowhere"]);
     assert!(
         !program.schema_exists("a"),
         "the tenant went with its superuser"
@@ -273,8 +270,15 @@ fn c96_the_superuser_comes_with_the_tenant_or_neither_does() {
 fn c96_the_superuser_is_asked_for_on_a_terminal() {
     let program = Program::with_tenants(&[]);
     let mut terminal = program.on_terminal(
-        "create_tenant -s --schema_name a --domain_url a.com --name=A --on_trial --rooms_at_most 1 --paid_until 2027-01-01 --tenant-email x",
+        "create_tenant -s --schema_name a --domain_url a.com --name=A --on_trial --rooms_at_most 1 --paid_until 2027-01-01 --tenant-email x --username a/b",
     );
+    terminal
+        .exp_string("--username: username \"a/b\" can't be used")
+        .expect("the rule");
+    answer(&mut terminal, "username: ", "a b");
+    terminal
+        .exp_string("it has the character ' '")
+        .expect("the rule");
     answer(&mut terminal, "username: ", "admin");
     answer(&mut terminal, "email (optional): ", "");
     answer(&mut terminal, "password: ", "correct horse");
