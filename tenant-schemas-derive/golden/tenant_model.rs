@@ -241,6 +241,9 @@ const _: () = {
         fn id(&self) -> &Self::Id {
             &self.id
         }
+        fn forget_id(&mut self) {
+            self.id = ::core::default::Default::default();
+        }
         fn schema_name(&self) -> &::tenant_schemas::SchemaName {
             &self.schema_name
         }

@@ -109,6 +109,9 @@ pub trait TenantModel: Clone + Send + Sync + 'static {
     /// The primary key.
     fn id(&self) -> &Self::Id;
 
+    /// Takes the primary key from this value, so that saving it inserts a row of its own.
+    fn forget_id(&mut self);
+
     /// The schema where the tenant's data lives.
     fn schema_name(&self) -> &SchemaName;
 

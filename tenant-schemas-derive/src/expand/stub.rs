@@ -49,6 +49,7 @@ fn tenant() -> TokenStream {
             text: &str,
         ) -> ::core::result::Result<(), ::tenant_schemas::FieldError> #unreachable
         fn id(&self) -> &Self::Id #unreachable
+        fn forget_id(&mut self) #unreachable
         fn schema_name(&self) -> &::tenant_schemas::SchemaName #unreachable
         fn set_schema_name(&mut self, schema: ::tenant_schemas::SchemaName) #unreachable
         fn domain_url(&self) -> ::core::option::Option<&str> #unreachable

@@ -95,6 +95,10 @@ fn getters(tenant: &TenantRow<'_, '_>) -> TokenStream {
             &self.#id
         }
 
+        fn forget_id(&mut self) {
+            self.#id = ::core::default::Default::default();
+        }
+
         fn schema_name(&self) -> &::tenant_schemas::SchemaName {
             &self.#schema_name
         }

@@ -5,12 +5,10 @@ use diesel::Connection as _;
 
 use crate::clone::{CloneOptions, CloneTenant as _};
 use crate::error::BoxError;
-use crate::model::{Field, FieldRole, TenantModel};
-use crate::sql::manage as sql;
+use crate::model::{Field, TenantModel};
 
 use super::context::Context;
 use super::entry::Entry;
-use super::fields::tenant_table;
 use super::form;
 use super::options;
 use super::outcome::{Done, Exit, Failure};
@@ -60,12 +58,16 @@ pub(super) fn entry<T: TenantModel>() -> Entry<T> {
                 .action(ArgAction::SetTrue)
                 .help("Run what is pending in the source in the copy; without it that is an error"),
         );
-    Entry::new(NAME, options::arguments::<T>(clap, is_own), run)
+    Entry::new(NAME, options::arguments::<T>(clap, note), run)
 }
 
-/// Whether a field tells tenants apart, so that no two can have the same.
-fn is_own(field: &Field) -> bool {
-    matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl)
+/// What the help says behind a field.
+fn note(field: &Field) -> String {
+    if form::is_own(field) {
+        options::note(field)
+    } else {
+        "[default: the source's]".to_owned()
+    }
 }
 
 fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
@@ -75,8 +77,7 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         .ok_or_else(|| Failure::usage("which tenant is copied?"))?;
     let tenancy = context.tenancy()?;
     let source = targets::tenant(tenancy, from)?;
-    let known = texts::<T>(from, context)?;
-    let (mut copy, domains) = form::tenant(matches, &known, Vec::new(), context)?;
+    let (mut copy, domains) = form::tenant(matches, Some(&source), Vec::new(), context)?;
     let options = CloneOptions::new()
         .data(matches.get_flag(DATA))
         .migrate(matches.get_flag(MIGRATE));
@@ -106,30 +107,4 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         }
     ));
     Ok(Exit::Done)
-}
-
-/// What the row of a tenant says, but for what tells tenants apart.
-fn texts<T: TenantModel>(schema: &str, context: &Context<T>) -> Result<form::Texts, Failure> {
-    let tenancy = context.tenancy()?;
-    let tenants = tenant_table::<T>();
-    let public = tenancy.registry().public();
-    let rows = tenancy
-        .public()?
-        .own(|inner| sql::tenant_rows(inner, public, &tenants))?;
-    let value = |row: &sql::AnyRow, column: &str| {
-        let place = row.names.iter().position(|name| name == column)?;
-        row.texts[place].clone()
-    };
-    let own = rows
-        .iter()
-        .find(|row| value(row, tenants.schema_name).as_deref() == Some(schema));
-    Ok(options::fields::<T>()
-        .filter(|field| !is_own(field))
-        .filter_map(|field| {
-            let text = own.and_then(|row| value(row, field.column));
-            // Nothing is a value of an optional field, and what the source has.
-            let text = text.or_else(|| field.optional.then(String::new))?;
-            Some((field.name, text))
-        })
-        .collect())
 }

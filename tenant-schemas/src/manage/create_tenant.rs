@@ -4,7 +4,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args as _, FromArgMatches as _};
 use diesel::Connection as _;
 
 use crate::error::BoxError;
-use crate::model::{Field, TenantModel};
+use crate::model::TenantModel;
 use crate::provision::{Lifecycle as _, SaveOptions};
 
 use super::context::Context;
@@ -36,7 +36,7 @@ fn clap<T: TenantModel>() -> clap::Command {
              The options under `Tenant` are the fields of the model. On a terminal, those that are not \
              given are asked for, with their defaults; elsewhere those without a default have to be given.",
         );
-    let clap = options::arguments::<T>(clap, Field::required)
+    let clap = options::arguments::<T>(clap, options::note)
         .arg(
             Arg::new(ADOPT)
                 .long(ADOPT)
@@ -68,7 +68,7 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
     } else {
         Vec::new()
     };
-    let (mut tenant, domains) = form::tenant(matches, &form::Texts::new(), missing, context)?;
+    let (mut tenant, domains) = form::tenant(matches, None, missing, context)?;
     let tenancy = context.tenancy()?;
     let user = if superuser {
         let check = |name: &str| superuser::can_be_a_name(name, &*context.superusers, tenancy);

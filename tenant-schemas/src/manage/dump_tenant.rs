@@ -9,7 +9,7 @@ use diesel::Connection as _;
 
 use crate::dump::{DumpOptions, DumpTenant as _, RestoreOptions};
 use crate::error::BoxError;
-use crate::model::{Field, TenantModel};
+use crate::model::TenantModel;
 
 use super::context::Context;
 use super::entry::Entry;
@@ -160,11 +160,7 @@ pub(super) fn restore_entry<T: TenantModel>() -> Entry<T> {
                 .action(ArgAction::SetTrue)
                 .help("Run what is pending in the dump; without it that is an error"),
         );
-    Entry::new(
-        NAME,
-        options::arguments::<T>(clap, Field::required),
-        restore,
-    )
+    Entry::new(NAME, options::arguments::<T>(clap, options::note), restore)
 }
 
 fn restore<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
@@ -178,7 +174,7 @@ fn restore<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
             .map_err(|error| Failure::Error(format!("{file} can't be read: {error}").into()))?;
         Box::new(BufReader::new(opened))
     };
-    let (mut tenant, domains) = form::tenant(matches, &form::Texts::new(), Vec::new(), context)?;
+    let (mut tenant, domains) = form::tenant(matches, None, Vec::new(), context)?;
     let options = RestoreOptions::new().migrate(matches.get_flag(MIGRATE));
     let tenancy = context.tenancy()?;
     let copied = tenancy.public()?.transaction(|conn| {

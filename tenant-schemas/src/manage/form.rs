@@ -22,7 +22,7 @@ use super::prompt::{self, Refused};
 use super::ui;
 
 /// The text of each field that has one, by the field's name.
-pub(super) type Texts = HashMap<&'static str, String>;
+type Texts = HashMap<&'static str, String>;
 
 /// Whether somebody can be asked, and may be.
 pub(super) fn asks<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> bool {
@@ -31,20 +31,18 @@ pub(super) fn asks<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -
 
 /// A tenant and its domains, out of the arguments and, if somebody can be asked, out of answers.
 ///
-/// `known` has the texts of fields that are neither given nor asked for. `missing` is
-/// listed with the fields that are.
+/// If it is to be like `source`, whatever is not given is the source's, but for what tells tenants
+/// apart. `missing` is listed with the fields that are.
 pub(super) fn tenant<T: TenantModel>(
     matches: &ArgMatches,
-    known: &Texts,
+    source: Option<&T>,
     missing: Vec<String>,
     context: &Context<T>,
 ) -> Result<(T, Vec<String>), Failure> {
     let asks = asks(matches, context);
     let mut given: Texts = fields::<T>()
         .filter_map(|field| {
-            let text = matches
-                .get_one::<String>(&id(field))
-                .or(known.get(field.name))?;
+            let text = matches.get_one::<String>(&id(field))?;
             Some((field.name, as_stored(field, text)))
         })
         .collect();
@@ -62,12 +60,12 @@ pub(super) fn tenant<T: TenantModel>(
         // That there is no database, or no table of tenants, is said before anything is asked.
         T::by_schema(&mut *context.tenancy()?.public()?, "")?;
         let mistakes = mistakes::<T>(&given);
-        ask_for_the_rest(&mut given, &mistakes, context)?;
+        ask_for_the_rest(&mut given, &mistakes, source, context)?;
         if T::domains().is_some() {
             domains = good_domains(domains, context)?;
         }
     }
-    let tenant = from_text::<T>(&given).map_err(|errors| lines.extend(refused::<T>(&errors)));
+    let tenant = build(&given, source).map_err(|errors| lines.extend(refused::<T>(&errors)));
     lines.extend(fields::<T>().filter_map(|field| {
         let mistake = no_domain(field, given.get(field.name)?)?;
         Some(format!("--{}: {mistake}", option(field)))
@@ -109,6 +107,41 @@ pub(super) fn insert_domains<T: TenantModel>(
             .map_err(|error| Error::database(format!("creating domain {domain}"), error))?;
     }
     Ok(())
+}
+
+/// Whether a field tells tenants apart, so that no two can have the same.
+pub(super) fn is_own(field: &Field) -> bool {
+    matches!(field.role, FieldRole::SchemaName | FieldRole::DomainUrl)
+}
+
+/// A tenant with these fields: a new one, or one that is like `source` otherwise.
+fn build<T: TenantModel>(given: &Texts, source: Option<&T>) -> Result<T, Vec<FieldError>> {
+    let Some(source) = source else {
+        return from_text(given);
+    };
+    let mut tenant = source.clone();
+    tenant.forget_id();
+    let mut errors = Vec::new();
+    for field in fields::<T>() {
+        let text = match given.get(field.name) {
+            Some(text) => text.clone(),
+            None if !is_own(field) => continue,
+            None if field.required() => {
+                errors.push(FieldError::Missing {
+                    field: field.name.to_owned(),
+                    type_name: field.type_name.to_owned(),
+                });
+                continue;
+            }
+            None => field.default_text().unwrap_or_default(),
+        };
+        errors.extend(tenant.set_text(field.name, &text).err());
+    }
+    if errors.is_empty() {
+        Ok(tenant)
+    } else {
+        Err(errors)
+    }
 }
 
 fn from_text<T: TenantModel>(given: &Texts) -> Result<T, Vec<FieldError>> {
@@ -188,6 +221,7 @@ fn refused<T: TenantModel>(errors: &[FieldError]) -> Vec<String> {
 fn ask_for_the_rest<T: TenantModel>(
     given: &mut Texts,
     mistakes: &HashMap<String, String>,
+    source: Option<&T>,
     context: &Context<T>,
 ) -> Result<(), Failure> {
     for field in fields::<T>() {
@@ -207,6 +241,8 @@ fn ask_for_the_rest<T: TenantModel>(
                 }
                 _ => continue,
             }
+        } else if source.is_some() && !is_own(field) {
+            continue;
         }
         given.remove(field.name);
         let default = field.default_text();

@@ -27,13 +27,13 @@ const TAKEN: [&str; 11] = [
 
 /// A command with an option for each field, for domains, and to be left in peace.
 ///
-/// `required` says whether a field has to be given.
+/// `note` is what the help says behind a field.
 pub(super) fn arguments<T: TenantModel>(
     mut clap: clap::Command,
-    required: impl Fn(&Field) -> bool,
+    note: impl Fn(&Field) -> String,
 ) -> clap::Command {
     for field in fields::<T>() {
-        clap = clap.arg(arg(field, required(field)));
+        clap = clap.arg(arg(field, &note(field)));
     }
     if T::domains().is_some() {
         clap = clap.arg(
@@ -76,21 +76,20 @@ pub(super) fn id(field: &Field) -> String {
     format!("field {}", field.name)
 }
 
-fn arg(field: &'static Field, required: bool) -> Arg {
-    let mut help: String = field.help.trim().trim_end_matches('.').replace('\n', " ");
-    let mut say = |text: &str| {
-        if !help.is_empty() {
-            help.push(' ');
-        }
-        help.push_str(text);
-    };
-    if required {
-        say("[required]");
+/// Whether a field has to be given, and what it is if not.
+pub(super) fn note(field: &Field) -> String {
+    if field.required() {
+        "[required]".to_owned()
     } else if let Some(default) = field.default_text() {
-        say(&format!("[default: {default}]"));
+        format!("[default: {default}]")
     } else {
-        say("[optional]");
+        "[optional]".to_owned()
     }
+}
+
+fn arg(field: &'static Field, note: &str) -> Arg {
+    let help = field.help.trim().trim_end_matches('.').replace('\n', " ");
+    let help = format!("{help} {note}").trim_start().to_owned();
     let arg = Arg::new(id(field))
         .long(option(field))
         .value_name(value_name(field))

@@ -86,6 +86,48 @@ fn the_fields_of_a_clone_are_the_sources_unless_they_are_given() {
 }
 
 #[test]
+fn a_clone_has_what_text_can_not_give_too_and_a_row_of_its_own() {
+    let program = Program::fresh().words("places").and_tenants(&[]);
+    program.ok_args(&[
+        "create_tenant",
+        "--schema_name=a",
+        "--domain_url=a.com",
+        "--plan=team",
+        "--partner=6f9619ff-8b86-d011-b42d-00c04fc964ff",
+        r#"--settings={"beds": 2}"#,
+        "--discount=0.5",
+        "--opened_at=2027-01-02T03:04:05Z",
+        "--listed=true",
+    ]);
+    program.sql("UPDATE places SET tags = '{sea,sun}', created_at = '2020-01-01'");
+    program.ok("clone_tenant a --schema_name=b --discount=0.25");
+    program.ok("clone_tenant b --schema_name=c --domain_url=c.com --plan=free --listed=");
+    let shared = "6f9619ff-8b86-d011-b42d-00c04fc964ff|{\"beds\": 2}";
+    assert_eq!(
+        program.strings(
+            "SELECT concat_ws('|', id, schema_name, domain_url, plan, partner, settings, discount, \
+             opened_at AT TIME ZONE 'UTC', listed, tags, created_at > '2021-01-01') FROM places ORDER BY id"
+        ),
+        [
+            format!("1|a|a.com|1|{shared}|0.5|2027-01-02 03:04:05|t|{{sea,sun}}|f"),
+            format!("2|b|1|{shared}|0.25|2027-01-02 03:04:05|t|{{sea,sun}}|t"),
+            format!("3|c|c.com|0|{shared}|0.25|2027-01-02 03:04:05|{{sea,sun}}|t"),
+        ]
+    );
+    let ran = program.run("clone_tenant a --discount half");
+    ran.fails(
+        2,
+        &[
+            "--schema_name=<NAME> is missing",
+            "--discount=half is no F64",
+        ],
+    );
+    assert!(!ran.err.contains("--partner"), "{}", ran.err);
+    let help = program.ok("clone_tenant --help").out;
+    assert!(help.contains("[default: the source's]"), "{help}");
+}
+
+#[test]
 fn c66_a_clone_of_a_tenant_that_is_behind_is_migrated_only_if_asked_to() {
     let program = with_rows().words("release2");
     let args = "clone_tenant a --schema_name b --domain_url b.com";
