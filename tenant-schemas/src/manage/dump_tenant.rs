@@ -92,6 +92,8 @@ fn whole_file<R>(
     let mut out = BufWriter::new(File::create(&part).map_err(failed)?);
     let result = write(&mut out).and_then(|value| {
         out.flush()?;
+        // A crash must not leave a file of that name which is not whole.
+        out.get_ref().sync_all()?;
         fs::rename(&part, path)?;
         Ok(value)
     });
@@ -152,6 +154,7 @@ pub(super) fn restore_entry<T: TenantModel>() -> Entry<T> {
             Arg::new(FILE)
                 .value_name("FILE")
                 .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
                 .help("What `dump_tenant` wrote; `-` is standard input"),
         )
         .arg(
@@ -164,17 +167,23 @@ pub(super) fn restore_entry<T: TenantModel>() -> Entry<T> {
 }
 
 fn restore<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
-    let file = matches
-        .get_one::<String>(FILE)
+    let path = matches
+        .get_one::<PathBuf>(FILE)
         .ok_or_else(|| Failure::usage("which file?"))?;
-    let mut input: Box<dyn BufRead> = if file == "-" {
-        Box::new(io::stdin().lock())
-    } else {
-        let opened = File::open(file)
-            .map_err(|error| Failure::Error(format!("{file} can't be read: {error}").into()))?;
-        Box::new(BufReader::new(opened))
+    let file = path.display();
+    let opened = match path.to_str() {
+        Some("-") => None,
+        _ => Some(
+            File::open(path)
+                .map_err(|error| Failure::Error(format!("{file} can't be read: {error}").into()))?,
+        ),
     };
     let (mut tenant, domains) = form::tenant(matches, None, Vec::new(), context)?;
+    // Not before the form is filled in: that reads the answers.
+    let mut input: Box<dyn BufRead> = match opened {
+        Some(opened) => Box::new(BufReader::new(opened)),
+        None => Box::new(io::stdin().lock()),
+    };
     let options = RestoreOptions::new().migrate(matches.get_flag(MIGRATE));
     let tenancy = context.tenancy()?;
     let copied = tenancy.public()?.transaction(|conn| {

@@ -1,5 +1,7 @@
 //! `clone_tenant`, `dump_tenant`, `restore_tenant`.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use diesel::connection::SimpleConnection as _;
 
 use crate::support::{Program, ends_with};
@@ -212,6 +214,20 @@ fn noinput_of_clone_and_restore_asks_nothing_on_a_terminal() {
 }
 
 #[test]
+fn a_dump_that_is_typed_comes_behind_the_answers() {
+    let program = with_rows();
+    let mut terminal = program.on_terminal(
+        "restore_tenant - --schema_name=b --name=B --on_trial=no --rooms_at_most=1 --paid_until=2027-01-01 --tenant-email=x",
+    );
+    terminal.exp_string("domain_url: ").expect("a question");
+    terminal.send_line("b.com").expect("typed");
+    terminal.send_line("no dump").expect("typed");
+    terminal.send_control('d').expect("the end");
+    ends_with(terminal, 1);
+    assert!(!program.schema_exists("b"));
+}
+
+#[test]
 fn a_dump_is_restored_under_another_name() {
     let program = with_rows();
     let directory = tempfile::tempdir().expect("a directory");
@@ -261,6 +277,13 @@ fn a_dump_is_restored_under_another_name() {
     program.run_with_input(&args, half).fails(1, &["error: "]);
     assert!(!program.schema_exists("e"));
     restore("/nowhere.sql", "e").fails(1, &["/nowhere.sql can't be read"]);
+    // Its name need not be text.
+    let odd = std::ffi::OsStr::from_bytes(b"\xff.sql");
+    let odd = directory.path().join(odd);
+    std::fs::copy(file, &odd).expect("copied");
+    let mut command = program.command();
+    command.arg("restore_tenant").arg(&odd).args(&args[2..]);
+    crate::support::finished(&mut command).fails(0, &["Tenant e is ready"]);
     program
         .run("dump_tenant nobody")
         .fails(2, &["no tenant has the schema `nobody`"]);
