@@ -58,9 +58,15 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
     let credentials = Credentials::from_arg_matches(matches).map_err(usage)?;
     let superuser = matches.get_flag(SUPERUSER);
     if credentials.any() && !superuser {
-        return Err(Failure::usage(
-            "`--username`, `--email` and `--password-stdin` are about a superuser: add `-s`",
-        ));
+        let mut lines = vec![
+            "`--username`, `--email` and `--password-stdin` are about a superuser: add `-s`"
+                .to_owned(),
+        ];
+        lines.extend(
+            options::renamed::<T>(&Credentials::OPTIONS)
+                .map(|(field, option)| format!("the tenant's own field `{field}` is `--{option}`")),
+        );
+        return Err(Failure::Usage(lines.join("; ")));
     }
     let asks = form::asks(matches, context);
     let missing = if superuser && !asks {

@@ -48,6 +48,13 @@
 //! }
 //! ```
 //!
+//! # The fields of a tenant
+//!
+//! The commands that make tenants have an option for each field of the model
+//! that text can give: `--name`, `--paid_until`. A field whose name another
+//! option has already gets one with `tenant-` in front: where there is a field
+//! `email`, that is `--tenant-email`, as `--email` is the superuser's.
+//!
 //! # What the process says
 //!
 //! Results are on standard output, for people, or for programs with `--format

@@ -62,13 +62,26 @@ pub(super) fn fields<T: TenantModel>() -> impl Iterator<Item = &'static Field> {
 /// The option of a field: its name, unless that is taken.
 pub(super) fn option(field: &Field) -> String {
     let name = field.name.trim_start_matches("r#");
-    let plain = name.replace('_', "-");
     let taken = [&GLOBAL[..], &TAKEN, &Credentials::OPTIONS].concat();
-    if taken.contains(&plain.as_str()) {
+    if taken.contains(&plain(field).as_str()) {
         format!("tenant-{name}")
     } else {
         name.to_owned()
     }
+}
+
+/// The fields whose names are among these options, and the options that they have instead.
+pub(super) fn renamed<T: TenantModel>(
+    taken: &[&str],
+) -> impl Iterator<Item = (&'static str, String)> {
+    fields::<T>()
+        .filter(move |field| taken.contains(&plain(field).as_str()))
+        .map(|field| (field.name, option(field)))
+}
+
+/// A field's name as options are written.
+fn plain(field: &Field) -> String {
+    field.name.trim_start_matches("r#").replace('_', "-")
 }
 
 /// An identifier that no option of the command itself has.

@@ -262,8 +262,11 @@ fn c96_the_superuser_comes_with_the_tenant_or_neither_does() {
         ["admin|admin@a.com|t"]
     );
     program
-        .run("create_tenant --schema_name=b --domain_url=b.com --name=B --username=admin")
-        .fails(2, &["add `-s`"]);
+        .run("create_tenant --schema_name=b --domain_url=b.com --name=B --email=x@b.com")
+        .fails(
+            2,
+            &["add `-s`; the tenant's own field `email` is `--tenant-email`"],
+        );
 }
 
 #[test]
