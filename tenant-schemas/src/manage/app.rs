@@ -25,14 +25,11 @@ pub(super) fn app<T: TenantModel>(
         .arg_required_else_help(true)
         .max_term_width(100)
         .arg(
-            Arg::new(VERBOSITY)
-                .long(VERBOSITY)
+            verbosity()
                 .short('v')
                 .global(true)
-                .value_name("0-3")
-                .value_parser(clap::value_parser!(u8).range(0..=3))
                 .default_value("1")
-                .help("How much is said on standard error: 0 failures alone, 1 what was done, 2 also what needed nothing, 3 everything"),
+                .help("How much is said on standard error: 0 failures and warnings alone, 1 what was done, 2 also what needed nothing, 3 everything"),
         )
         .after_help(
             "Results go to standard output, everything else to standard error.\n\
@@ -74,6 +71,14 @@ pub(super) fn app<T: TenantModel>(
                 ),
         );
     both_spellings(app, 0)
+}
+
+/// `--verbosity`, which every command has.
+pub(super) fn verbosity() -> Arg {
+    Arg::new(VERBOSITY)
+        .long(VERBOSITY)
+        .value_name("0-3")
+        .value_parser(clap::value_parser!(u8).range(0..=3))
 }
 
 /// Lets `-` and `_` stand for each other, in the names of commands and of options.

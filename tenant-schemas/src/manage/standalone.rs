@@ -5,17 +5,19 @@
 
 use std::ffi::{OsStr, OsString};
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::model::TenantModel;
 
 use super::all_tenants_command::{Options, options};
-use super::app::VERBOSITY;
+use super::app::{self, VERBOSITY};
 use super::context::Context;
 use super::entry::Entry;
 use super::fleet;
+use super::options::NOINPUT;
 use super::outcome::{Done, Exit, Failure};
-use super::tenant_command::choose_one;
+use super::tenant_command::{self, choose_one};
 use super::ui::{self, Ui};
 
 /// How a command is told which schema it is about.
@@ -58,7 +60,7 @@ const REST: &str = "rest";
 pub(super) fn clap_below<T: TenantModel>(entry: &Entry<T>, on_all: bool) -> clap::Command {
     let about = entry.clap.get_about().cloned().unwrap_or_default();
     let runs = entry.takes != Takes::Nothing && !(on_all && FOR_ONE_TENANT.contains(&entry.name));
-    clap::Command::new(entry.name)
+    let clap = clap::Command::new(entry.name)
         .about(about)
         .long_about(format!(
             "The command `{0}`, with the schema filled in; `{0} --help` has its options.",
@@ -74,7 +76,17 @@ pub(super) fn clap_below<T: TenantModel>(entry: &Entry<T>, on_all: bool) -> clap
                 .allow_hyphen_values(true)
                 .value_parser(clap::value_parser!(OsString))
                 .help("The command's own arguments"),
-        )
+        );
+    if entry.name != "psql" {
+        return clap;
+    }
+    // `-v` and `-s` are psql's own.
+    let clap = clap.arg(app::verbosity().help("How much is said"));
+    if on_all {
+        clap
+    } else {
+        clap.arg(tenant_command::schema().help("The schema"))
+    }
 }
 
 /// The command line, which is read again.
@@ -89,14 +101,17 @@ impl CommandLine<'_> {
         &mut self,
         entry: &Entry<T>,
         schemas: &[String],
-        rest: &[OsString],
+        rest: &Rest,
     ) -> Result<ArgMatches, Failure> {
-        let mut args = vec![OsString::from(self.program), entry.name.into()];
+        let mut args = vec![OsString::from(self.program)];
+        // In front, as what follows the schema is psql's.
+        args.extend(rest.verbosity.map(|n| format!("--{VERBOSITY}={n}").into()));
+        args.push(entry.name.into());
         args.extend(schemas.iter().map(|schema| match entry.takes {
             Takes::First => schema.into(),
             _ => format!("--schema={schema}").into(),
         }));
-        args.extend_from_slice(rest);
+        args.extend_from_slice(&rest.args);
         self.clap
             .try_get_matches_from_mut(args)
             .map_err(Failure::CommandLine)
@@ -104,36 +119,40 @@ impl CommandLine<'_> {
 }
 
 /// What was typed behind the command's name, with what is said to the command above it taken out.
-struct Rest(Vec<OsString>);
+struct Rest {
+    args: Vec<OsString>,
+    verbosity: Option<u8>,
+}
 
 impl Rest {
     fn of(matches: &ArgMatches) -> Self {
-        let mut rest: Vec<OsString> = matches
-            .get_many::<OsString>(REST)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
-        if matches.value_source(VERBOSITY) == Some(clap::parser::ValueSource::CommandLine)
-            && let Some(verbosity) = matches.get_one::<u8>(VERBOSITY)
-        {
-            rest.insert(0, format!("--{VERBOSITY}={verbosity}").into());
+        let rest = matches.get_many::<OsString>(REST);
+        let said = matches.value_source(VERBOSITY) == Some(ValueSource::CommandLine);
+        Self {
+            args: rest.into_iter().flatten().cloned().collect(),
+            verbosity: said.then(|| matches.get_one(VERBOSITY).copied()).flatten(),
         }
-        Self(rest)
+    }
+
+    /// Whether nothing is to be asked, where the command knows of that.
+    fn noinput<T: TenantModel>(&self, entry: &Entry<T>) -> bool {
+        let knows = |arg: &Arg| arg.get_long() == Some(NOINPUT);
+        let says = |arg: &OsString| is_option(arg, NOINPUT) || is_option(arg, "no-input");
+        entry.clap.get_arguments().any(knows) && self.args.iter().any(says)
     }
 
     /// Takes a switch out.
     fn switch(&mut self, long: &str) -> bool {
-        let before = self.0.len();
-        self.0.retain(|arg| !is_option(arg, long));
-        self.0.len() < before
+        let before = self.args.len();
+        self.args.retain(|arg| !is_option(arg, long));
+        self.args.len() < before
     }
 
     /// Takes an option out, with its values.
     fn values(&mut self, long: &str, short: Option<&str>) -> Result<Vec<String>, Failure> {
         let mut values = Vec::new();
         let mut kept = Vec::new();
-        let mut args = std::mem::take(&mut self.0).into_iter();
+        let mut args = std::mem::take(&mut self.args).into_iter();
         while let Some(arg) = args.next() {
             let text = arg.to_string_lossy();
             if is_option(&arg, long) || short.is_some_and(|short| text == short) {
@@ -151,7 +170,7 @@ impl Rest {
                 kept.push(arg);
             }
         }
-        self.0 = kept;
+        self.args = kept;
         Ok(values)
     }
 }
@@ -179,15 +198,16 @@ pub(super) fn on_one<T: TenantModel>(
     if given.len() > 1 {
         return Err(Failure::usage(format!(
             "`{}` runs on one schema: say `--schema` once",
-            super::tenant_command::NAME
+            tenant_command::NAME
         )));
     }
     let given = given.pop();
     // A mistake is told before anything is asked.
     let dummy = given.clone().unwrap_or_else(|| "public".to_owned());
-    line.read(entry, &[dummy], &rest.0)?;
+    line.read(entry, &[dummy], &rest)?;
+    context.ui.interactive &= !rest.noinput(entry);
     let target = choose_one(given.as_deref(), context)?;
-    let read = line.read(entry, &[target.schema.to_string()], &rest.0)?;
+    let read = line.read(entry, &[target.schema.to_string()], &rest)?;
     run(entry, &read, context)
 }
 
@@ -203,7 +223,7 @@ pub(super) fn on_all<T: TenantModel>(
         return Err(Failure::usage(format!(
             "`{}` is about one tenant: it runs by itself, or with `{}`",
             entry.name,
-            super::tenant_command::NAME
+            tenant_command::NAME
         )));
     }
     let mut rest = Rest::of(matches);
@@ -217,11 +237,11 @@ pub(super) fn on_all<T: TenantModel>(
         fail_fast,
     } = said;
     if entry.takes == Takes::Many {
-        rest.0
+        rest.args
             .extend(jobs.map(|jobs| format!("--jobs={jobs}").into()));
-        rest.0.extend(fail_fast.then(|| "--fail-fast".into()));
+        rest.args.extend(fail_fast.then(|| "--fail-fast".into()));
     }
-    line.read(entry, &["public".to_owned()], &rest.0)?;
+    line.read(entry, &["public".to_owned()], &rest)?;
     let targets = super::targets::Targets {
         schema: Vec::new(),
         exclude,
@@ -236,7 +256,7 @@ pub(super) fn on_all<T: TenantModel>(
         return Ok(Exit::Done);
     }
     if entry.takes == Takes::Many {
-        let read = line.read(entry, &schemas, &rest.0)?;
+        let read = line.read(entry, &schemas, &rest)?;
         return run(entry, &read, context);
     }
     let fail_fast = rest.switch("fail-fast") || fail_fast;
@@ -264,7 +284,7 @@ fn one_after_the_other<T: TenantModel>(
             break;
         }
         begun += 1;
-        let read = line.read(entry, std::slice::from_ref(schema), &rest.0)?;
+        let read = line.read(entry, std::slice::from_ref(schema), rest)?;
         if context.ui.wants(1) {
             fleet::heading(schema);
         }

@@ -50,15 +50,18 @@ pub(super) fn clap_on_one<T: TenantModel>(
         .arg_required_else_help(true)
         .subcommand_value_name("COMMAND")
         .arg(
-            Arg::new("schema")
-                .long("schema")
+            schema()
                 .short('s')
-                .value_name("NAME")
                 .global(true)
                 .help("The schema; asked for if it is not given"),
         )
         .subcommands(commands.iter().map(|command| clap_below(&**command)))
         .subcommands(entries.iter().map(|entry| standalone::clap_below(entry, false)))
+}
+
+/// `--schema`, which says on which one.
+pub(super) fn schema() -> Arg {
+    Arg::new("schema").long("schema").value_name("NAME")
 }
 
 /// A command under its own name: it runs on all tenants.

@@ -26,6 +26,7 @@ impl Ui {
     }
 
     /// Whether messages of this level are wanted: 1 what was done, 2 more of it, 3 everything.
+    /// Failures and warnings always are.
     pub(super) fn wants(self, level: u8) -> bool {
         self.verbosity >= level
     }

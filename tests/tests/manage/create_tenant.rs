@@ -376,6 +376,9 @@ fn noinput_of_create_tenant_superuser_asks_nothing_on_a_terminal() {
     answer(&mut terminal, "Schema (? lists them): ", "a");
     terminal.exp_string("username: ").expect("a question");
     terminal.send_control('c').expect("sent");
+    let said = program.on_terminal("tenant_command create_tenant_superuser --username=x --noinput");
+    let said = ends_with(said, 2);
+    assert!(said.contains("which schema?"), "{said}");
     for option in ["--noinput", "--no-input"] {
         let said = ends_with(
             program.on_terminal(&format!("create_tenant_superuser {option}")),

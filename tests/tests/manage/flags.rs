@@ -378,10 +378,15 @@ fn verbosity_goes_to_psql_only_behind_the_schema() {
     program
         .run_args(&["psql", "-v", "own=3", "a"])
         .fails(2, &["invalid value 'own=3' for '--verbosity <0-3>'"]);
-    assert_eq!(
-        program.ok_args(&[&["psql", "a"], &set[..]].concat()).out,
-        "1\n"
-    );
+    for start in [
+        &["psql", "a"][..],
+        &["tenant_command", "psql", "--schema", "a"],
+        &["tenant_command", "--schema=a", "psql"],
+        &["tenant_command", "-v", "2", "-s", "a", "psql"],
+        &["all_tenants_command", "--no-public", "psql"],
+    ] {
+        assert_eq!(program.ok_args(&[start, &set[..]].concat()).out, "1\n");
+    }
 }
 
 #[test]
