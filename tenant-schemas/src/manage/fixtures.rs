@@ -29,7 +29,8 @@ pub(super) struct Load {
     input: OnceLock<Result<String, String>>,
 }
 
-/// Fixtures are of the form `{"table": [{"column": value, ..}, ..], ..}`, as `dump` writes them.
+/// Fixtures are of the form `{"table": [{"column": value, ..}, ..], ..}`, as `dump` writes them. `null` is
+/// SQL's, in columns that hold JSON too.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
     /// Files with rows, as `dump` writes them; `-` is standard input.

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::domains::{free, taken};
 use super::fields::tenant_table;
 use super::host::host;
-use super::options::{DOMAIN, NOINPUT, fields, id, option, value_name};
+use super::options::{DOMAIN, NOINPUT, fields, id, is_text, option, value_name};
 use super::outcome::Failure;
 use super::prompt::{self, Refused};
 use super::ui;
@@ -67,7 +67,7 @@ pub(super) fn tenant<T: TenantModel>(
     }
     let tenant = build(&given, source).map_err(|errors| lines.extend(refused::<T>(&errors)));
     lines.extend(fields::<T>().filter_map(|field| {
-        let mistake = no_domain(field, given.get(field.name)?)?;
+        let mistake = no_value(field, given.get(field.name)?)?;
         Some(format!("--{}: {mistake}", option(field)))
     }));
     for domain in &mut domains {
@@ -154,17 +154,22 @@ fn as_stored(field: &Field, text: &str) -> String {
     host.flatten().unwrap_or_else(|| text.to_owned())
 }
 
-/// Why a text can't be the domain on the tenant's row.
-fn no_domain(field: &Field, text: &str) -> Option<String> {
-    let given = field.role == FieldRole::DomainUrl && (field.required() || !text.is_empty());
-    given.then(|| host(text).err()).flatten()
+/// Why a text that the field's type takes can't be its value.
+fn no_value(field: &Field, text: &str) -> Option<String> {
+    match field.role {
+        FieldRole::DomainUrl if field.required() || !text.is_empty() => host(text).err(),
+        FieldRole::Plain | FieldRole::TenantType if is_text(field) => {
+            (field.required() && text.is_empty()).then(|| "it has to have a value".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// What is wrong with what was given, by field; what is missing is no mistake yet.
 fn mistakes<T: TenantModel>(given: &Texts) -> HashMap<String, String> {
     let errors = from_text::<T>(given).err().unwrap_or_default();
-    let domains = fields::<T>().filter_map(|field| {
-        let mistake = no_domain(field, given.get(field.name)?)?;
+    let others = fields::<T>().filter_map(|field| {
+        let mistake = no_value(field, given.get(field.name)?)?;
         Some((field.name.to_owned(), mistake))
     });
     errors
@@ -182,7 +187,7 @@ fn mistakes<T: TenantModel>(given: &Texts) -> HashMap<String, String> {
             }
             _ => None,
         })
-        .chain(domains)
+        .chain(others)
         .collect()
 }
 

@@ -117,21 +117,33 @@ fn arg(field: &'static Field, note: &str) -> Arg {
 }
 
 fn is_bool(field: &Field) -> bool {
-    field.type_name.replace(' ', "") == "bool"
+    type_of(field) == "bool"
+}
+
+/// Whether any text is a value of the field.
+pub(super) fn is_text(field: &Field) -> bool {
+    type_of(field) == "String"
+}
+
+/// The name of the field's type, without what it is in and what is in it.
+fn type_of(field: &Field) -> &str {
+    let whole = field.type_name.trim();
+    let inner = whole
+        .split_once('<')
+        .filter(|(outer, _)| outer.trim_end().ends_with("Option"))
+        .map_or(whole, |(_, inner)| inner);
+    let path = inner.split(['<', '>']).next().unwrap_or(inner);
+    path.rsplit("::").next().unwrap_or(path).trim()
 }
 
 /// The field's type, without what people do not need to know.
 pub(super) fn value_name(field: &Field) -> String {
-    let plain = field.type_name.replace(' ', "");
-    let inner = plain
-        .strip_prefix("Option<")
-        .and_then(|rest| rest.strip_suffix('>'))
-        .unwrap_or(&plain);
-    let last = inner.rsplit("::").next().unwrap_or(inner);
-    match last {
+    match type_of(field) {
         "String" => "TEXT".to_owned(),
         "bool" => "true|false".to_owned(),
         "NaiveDate" => "YYYY-MM-DD".to_owned(),
+        "NaiveDateTime" => "YYYY-MM-DDThh:mm:ss".to_owned(),
+        "DateTime" => "YYYY-MM-DDThh:mm:ssZ".to_owned(),
         "SchemaName" => "NAME".to_owned(),
         other => other.to_uppercase(),
     }

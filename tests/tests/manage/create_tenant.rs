@@ -60,6 +60,66 @@ fn c94_the_help_has_types_defaults_and_doc_comments() {
 }
 
 #[test]
+fn c94_words_keys_documents_numbers_and_times_are_given_as_text() {
+    let program = Program::fresh().words("places").and_tenants(&[]);
+    let create = |options: &[&str]| program.run_args(&[&["create_tenant"], options].concat());
+    let ran = create(&[
+        "--schema_name=a",
+        "--plan=gold",
+        "--partner=nobody",
+        "--settings={",
+        "--discount=half",
+        "--opened_at=soon",
+        "--listed=perhaps",
+    ]);
+    ran.fails(
+        2,
+        &[
+            "--plan=gold is no PLAN: there are `free` and `team`",
+            "--partner=nobody is no UUID: ",
+            "--settings={ is no JSON: ",
+            "--discount=half is no F64: ",
+            "--opened_at=soon is no YYYY-MM-DDThh:mm:ssZ: ",
+            "--listed=perhaps is no true|false: ",
+        ],
+    );
+    create(&["--schema_name=a"]).fails(
+        2,
+        &[
+            "--partner=<UUID> is missing",
+            "--settings=<JSON> is missing",
+            "--opened_at=<YYYY-MM-DDThh:mm:ssZ> is missing",
+        ],
+    );
+    let ran = create(&[
+        "--listed",
+        "--schema_name=a",
+        "--plan=team",
+        "--partner=6f9619ff-8b86-d011-b42d-00c04fc964ff",
+        r#"--settings={"beds": [1, null]}"#,
+        "--discount=-0.125",
+        "--opened_at=2027-01-02T03:04:05.5+01:00",
+    ]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(
+        program.strings(
+            "SELECT concat_ws('|', plan, partner, settings, discount, opened_at AT TIME ZONE 'UTC', listed, tags) \
+             FROM places"
+        ),
+        ["1|6f9619ff-8b86-d011-b42d-00c04fc964ff|{\"beds\": [1, null]}|-0.125|2027-01-02 02:04:05.5|t|{}"]
+    );
+    let help = program.ok("create_tenant --help").out;
+    for words in [
+        "--plan <PLAN>",
+        "[default: free]",
+        "--listed [<true|false>]",
+    ] {
+        assert!(help.contains(words), "{words} is missing in {help}");
+    }
+    assert!(!help.contains("--tags"), "no text can give it: {help}");
+}
+
+#[test]
 fn c95_without_a_terminal_every_missing_and_every_wrong_field_is_listed() {
     let program = Program::with_tenants(&[]);
     let ran = program.run("create_tenant --paid_until tomorrow --rooms_at_most many -s");
@@ -80,6 +140,11 @@ fn c95_without_a_terminal_every_missing_and_every_wrong_field_is_listed() {
         "what has a default is not missing: {}",
         ran.err
     );
+    assert_eq!(program.strings("SELECT count(*) FROM clients"), ["0"]);
+    // No text is no value, as at the prompt.
+    program
+        .run("create_tenant --schema_name=a --domain_url=a.com --name= --tenant-email=")
+        .fails(2, &["--name: it has to have a value"]);
     assert_eq!(program.strings("SELECT count(*) FROM clients"), ["0"]);
     // No database is needed to say so.
     let mut command = program.command();
