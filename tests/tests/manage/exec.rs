@@ -257,6 +257,25 @@ fn a_fixture_on_standard_input_is_loaded_into_every_tenant() {
 }
 
 #[test]
+fn fixtures_go_to_and_come_from_the_tenants_that_are_named() {
+    let program = Program::with_tenants(&["hotel_1", "hotel_2", "inn"]);
+    let load = |options: &[&str]| {
+        let args = [&["load", "-"], options].concat();
+        let ran = program.run_with_input(&args, r#"{"rooms": [{"name": "x"}]}"#);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.out
+    };
+    assert_eq!(load(&["--schema=inn"]), "inn: 1 row loaded\n");
+    assert_eq!(load(&["--exclude=hotel_*"]), "inn: 1 row loaded\n");
+    let one = load(&["--schema=hotel_?", "--exclude=*_1"]);
+    assert_eq!(one, "hotel_2: 1 row loaded\n");
+    let dumped = |args: &str| program.ok(args).out.matches("\"name\"").count();
+    assert_eq!(dumped("dump rooms"), 3);
+    assert_eq!(dumped("dump rooms --schema hotel_*"), 1);
+    assert_eq!(dumped("dump rooms --exclude inn"), 1);
+}
+
+#[test]
 fn a_fixture_with_a_mistake_loads_nothing() {
     let program = Program::with_tenants(&["a"]);
     let load =

@@ -94,7 +94,7 @@ rename_schema
                              c60_rename_schema_moves_schema_and_row
     --verbosity              verbosity_decides_what_the_life_of_a_tenant_says
 create_missing_schemas
-    --schema --exclude       c68_create_missing_schemas_creates_what_is_missing_and_only_that
+    --schema                 c68_create_missing_schemas_creates_what_is_missing_and_only_that
     --exclude                exclude_of_every_command_takes_patterns
     --jobs                   jobs_of_every_command_say_how_many_tenants_are_worked_on_at_once
     --fail-fast              fail_fast_of_every_command_starts_no_further_tenant
@@ -138,10 +138,21 @@ all_tenants_command
     --fail-fast              c93_all_tenants_command_takes_the_public_schema_along_unless_told_not_to
     --verbosity              verbosity_decides_what_work_on_many_tenants_says
 greet
-    --guest --fail-in        c92_a_command_runs_on_all_tenants_by_its_own_name
-    --schema --exclude       c92_a_command_runs_on_all_tenants_by_its_own_name
+    --guest --schema --exclude
+                             c92_a_command_runs_on_all_tenants_by_its_own_name
+    --fail-in                c92_one_tenants_failure_stops_the_others_only_if_asked_to
     --jobs                   c92_jobs_work_on_several_tenants_at_once
     --fail-fast              c92_one_tenants_failure_stops_the_others_only_if_asked_to
+    --verbosity              verbosity_decides_what_work_on_many_tenants_says
+load
+    --schema --exclude       fixtures_go_to_and_come_from_the_tenants_that_are_named
+    --jobs                   jobs_of_fixtures_say_how_many_tenants_are_worked_on_at_once
+    --fail-fast              fail_fast_of_fixtures_starts_no_further_tenant
+    --verbosity              verbosity_decides_what_work_on_many_tenants_says
+dump
+    --schema --exclude       fixtures_go_to_and_come_from_the_tenants_that_are_named
+    --jobs                   jobs_of_fixtures_say_how_many_tenants_are_worked_on_at_once
+    --fail-fast              fail_fast_of_fixtures_starts_no_further_tenant
     --verbosity              verbosity_decides_what_work_on_many_tenants_says
 ";
 
@@ -151,20 +162,24 @@ fn every_flag_has_a_test_that_shows_that_it_changes_the_result() {
     let firms = Program::fresh().words("domains");
     let mut shown: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut command = "";
+    let mut by_the_next = Vec::new();
     for line in SHOWN.lines().filter(|line| !line.is_empty()) {
         let words = line.split_whitespace();
         if !line.starts_with(' ') {
             command = line;
             continue;
         }
-        let flags = words.clone().filter(|word| word.starts_with("--"));
-        shown.entry(command).or_default().extend(flags);
-        for test in words.filter(|word| !word.starts_with("--")) {
-            let test = format!("\nfn {test}() {{");
-            let there = SOURCES.iter().any(|source| source.contains(&test));
-            assert!(there, "{command}: there is no such test: {test}");
+        let (flags, tests): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with("--"));
+        shown.entry(command).or_default().extend(&flags);
+        by_the_next.extend(flags);
+        for test in tests {
+            let text = text_of(test).unwrap_or_else(|| panic!("{command}: there is no {test}"));
+            for flag in by_the_next.drain(..) {
+                assert!(gives(&text, flag), "{command}: {test} does not give {flag}");
+            }
         }
     }
+    assert_eq!(by_the_next, [""; 0], "{command}: which test shows them?");
     let said: BTreeMap<&str, BTreeSet<String>> = shown
         .keys()
         .map(|command| {
@@ -181,22 +196,47 @@ fn every_flag_has_a_test_that_shows_that_it_changes_the_result() {
         .collect();
     assert_eq!(said, shown);
     let commands = commands(&clients);
-    let others = [
-        "completions",
-        "man",
-        "help",
-        "load",
-        "dump",
-        "hold",
-        "count",
-        "visit",
-    ];
+    let others = ["completions", "man", "help", "hold", "count", "visit"];
     for command in commands {
         assert!(
             shown.contains_key(&*command) || others.contains(&&*command),
             "the flags of {command} are to be listed"
         );
     }
+}
+
+/// The text of a test, and of the functions beside it that it calls.
+fn text_of(test: &str) -> Option<String> {
+    SOURCES.iter().find_map(|source| {
+        let functions: Vec<(&str, &str)> = source
+            .split("\nfn ")
+            .skip(1)
+            .filter_map(|text| text.split_once("\n}\n")?.0.split_once('('))
+            .collect();
+        let (_, own) = functions.iter().find(|(name, _)| *name == test)?;
+        let called = |name: &str| name != test && own.contains(&format!("{name}("));
+        let beside = functions.iter().filter(|(name, _)| called(name));
+        Some(beside.fold((*own).to_owned(), |text, (_, body)| text + body))
+    })
+}
+
+/// Whether a text gives a flag, in either spelling or by its letter.
+fn gives(text: &str, flag: &str) -> bool {
+    let letter = match flag {
+        "--output" => "-o",
+        "--superuser" => "-s",
+        "--verbosity" => "-v",
+        _ => flag,
+    };
+    let text = text.replace('_', "-");
+    [flag.replace('_', "-").as_str(), letter]
+        .iter()
+        .any(|flag| {
+            let goes_on = |c: char| c.is_alphanumeric() || c == '-';
+            text.split(flag)
+                .skip(1)
+                .any(|rest| !rest.starts_with(goes_on))
+        })
 }
 
 /// The long options that the help of a command lists.
@@ -348,7 +388,12 @@ fn verbosity_decides_what_work_on_many_tenants_says() {
         "exec --all VALUES(1)",
         ["a: 1 row", "", "a: begins"],
     );
-    says(&program, "greet", ["-- a", "a: done", "a: begins"]);
+    let fixture = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&fixture, "{}").expect("written");
+    let load = format!("load {}", fixture.path().display());
+    for args in ["greet", "dump", &load] {
+        says(&program, args, ["-- a", "a: done", "a: begins"]);
+    }
     says(
         &program,
         "all_tenants_command greet",

@@ -156,11 +156,11 @@ impl Program {
         self.connect().batch_execute(sql).expect(sql);
     }
 
-    /// Waits until this many connections wait for an advisory lock.
+    /// Waits until this many connections wait for an advisory lock, or for that of a table.
     #[track_caller]
     pub(crate) fn wait_for_waiting(&self, expected: &str) {
         let waiting = "SELECT count(*) FROM pg_stat_activity \
-                       WHERE datname = current_database() AND wait_event = 'advisory'";
+                       WHERE datname = current_database() AND wait_event IN ('advisory', 'relation')";
         for _ in 0..2_000 {
             if self.strings(waiting) == [expected] {
                 return;

@@ -69,6 +69,34 @@ fn jobs_of_all_tenants_command_reach_the_public_schema_too() {
     assert!(child.wait().expect("ended").success());
 }
 
+#[test]
+fn jobs_of_fixtures_say_how_many_tenants_are_worked_on_at_once() {
+    let program = Program::with_tenants(&["a", "b", "c"]);
+    let fixture = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&fixture, r#"{"rooms": [{"name": "x"}]}"#).expect("written");
+    let file = fixture.path().to_str().expect("a path");
+    for (args, most) in [(&["load", file][..], "3"), (&["dump"], "2")] {
+        for at_once in ["1", most] {
+            let mut holder = program.connect();
+            holder
+                .batch_execute("BEGIN; LOCK TABLE a.rooms, b.rooms, c.rooms")
+                .expect("the locks");
+            let child = program
+                .command()
+                .args(args)
+                .args(["--jobs", at_once])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("started");
+            program.wait_for_waiting(at_once);
+            holder.batch_execute("COMMIT").expect("given back");
+            let output = child.wait_with_output().expect("ended");
+            assert!(output.status.success(), "{args:?}: {output:?}");
+        }
+    }
+}
+
 /// A program with three tenants without schemas, the first of which can't have one.
 fn with_an_obstacle() -> Program {
     let program = Program::with_tenants(&["a", "b", "c"]);
@@ -99,6 +127,30 @@ fn fail_fast_of_every_command_starts_no_further_tenant() {
         .run("create_missing_schemas")
         .fails(1, &["1 of 3 schemas failed", "2 schemas created"]);
     assert!(program.schema_exists("b") && program.schema_exists("c"));
+}
+
+#[test]
+fn fail_fast_of_fixtures_starts_no_further_tenant() {
+    let program = Program::with_tenants(&["a", "b", "c"]);
+    program.sql("DROP TABLE a.rooms CASCADE");
+    let load = |args: &[&str]| {
+        program.run_with_input(
+            &[&["load", "-"], args].concat(),
+            r#"{"rooms": [{"name": "x"}]}"#,
+        )
+    };
+    let left = &[
+        "no table \"rooms\" of its own",
+        "left to do: 2 schemas: b, c",
+    ];
+    load(&["--fail-fast"]).fails(1, left);
+    assert_eq!(program.strings("SELECT count(*) FROM b.rooms"), ["0"]);
+    load(&[]).fails(1, &["1 of 3 schemas failed"]);
+    assert_eq!(program.strings("SELECT count(*) FROM b.rooms"), ["1"]);
+    program.run("dump rooms --fail-fast").fails(1, left);
+    program
+        .run("dump rooms")
+        .fails(1, &["1 of 3 schemas failed"]);
 }
 
 #[test]
