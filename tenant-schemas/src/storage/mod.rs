@@ -108,11 +108,27 @@ pub enum StorageError {
     },
 
     /// A tenant can't be renamed onto another's files.
-    #[error("schema {schema} has files already: remove them with `remove_tenant` first")]
+    #[error(
+        "schema {schema} has files already: remove them with `remove_tenant` first, but not if a \
+         rename that stopped half-way put them there, as they may be the only copies"
+    )]
     #[non_exhaustive]
     Occupied {
         /// The schema that was to be the new name.
         schema: SchemaName,
+    },
+
+    /// The files of a renamed tenant are at its new name, and some are at the old one still.
+    #[error(
+        "the files of schema {schema} are copied, but not all of them could be removed: \
+         call `remove_tenant` for {schema}, not `rename_tenant` again"
+    )]
+    #[non_exhaustive]
+    NotRemoved {
+        /// The schema that was the old name.
+        schema: SchemaName,
+        /// What the store says.
+        source: object_store::Error,
     },
 
     /// The store failed.
@@ -227,13 +243,7 @@ impl Storage {
                 StorageError::Directory { path, source }
             });
         }
-        let store = self.tenant(schema)?;
-        let locations = store.list(None).map_ok(|meta| meta.location).boxed();
-        store
-            .delete_stream(locations)
-            .try_for_each(async |_| Ok(()))
-            .await?;
-        Ok(())
+        Ok(remove_all(&self.tenant(schema)?).await?)
     }
 
     /// Gives the files of schema `from` to schema `to`, as after a tenant was renamed.
@@ -261,8 +271,11 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`StorageError::Occupied`] if `to` has files, as it has when this is called once more. If the store fails, everything
-    /// is still where it was, and some of it may be where it was to go as well.
+    /// [`StorageError::Occupied`] if `to` has files. [`StorageError::NotRemoved`] if all is
+    /// copied, and the old ones could not be removed: call `remove_tenant(from)`. Any other
+    /// leaves everything where it was; a store may have some copies too: call `remove_tenant(to)`
+    /// before the next try. If the program ends in the middle, look at both before you remove
+    /// either.
     pub async fn rename_tenant(
         &self,
         from: &SchemaName,
@@ -314,8 +327,21 @@ impl Storage {
                 }
             })
             .await?;
-        self.remove_tenant(from).await
+        remove_all(&old)
+            .await
+            .map_err(|source| StorageError::NotRemoved {
+                schema: from.clone(),
+                source,
+            })
     }
+}
+
+async fn remove_all(store: &TenantStore) -> object_store::Result<()> {
+    let locations = store.list(None).map_ok(|meta| meta.location).boxed();
+    store
+        .delete_stream(locations)
+        .try_for_each(async |_| Ok(()))
+        .await
 }
 
 impl fmt::Debug for Storage {

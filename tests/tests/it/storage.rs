@@ -396,25 +396,31 @@ async fn c112_a_store_that_follows_links_is_refused() {
     }
 }
 
-/// A store that has its own idea of what is below a prefix.
-#[derive(Debug)]
-struct Careless(InMemory);
+/// A store in memory with something wrong with it.
+#[derive(Debug, Default)]
+struct Faulty {
+    store: InMemory,
+    /// It has its own idea of what is below a prefix.
+    lists_all: bool,
+    /// The file that it does not remove.
+    keeps: Option<&'static str>,
+}
 
-impl std::fmt::Display for Careless {
+impl std::fmt::Display for Faulty {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Careless")
+        f.write_str("Faulty")
     }
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for Careless {
+impl ObjectStore for Faulty {
     async fn put_opts(
         &self,
         location: &Path,
         payload: object_store::PutPayload,
         opts: PutOptions,
     ) -> Result<object_store::PutResult, Error> {
-        self.0.put_opts(location, payload, opts).await
+        self.store.put_opts(location, payload, opts).await
     }
 
     async fn put_multipart_opts(
@@ -422,7 +428,7 @@ impl ObjectStore for Careless {
         location: &Path,
         opts: object_store::PutMultipartOptions,
     ) -> Result<Box<dyn object_store::MultipartUpload>, Error> {
-        self.0.put_multipart_opts(location, opts).await
+        self.store.put_multipart_opts(location, opts).await
     }
 
     async fn get_opts(
@@ -430,28 +436,37 @@ impl ObjectStore for Careless {
         location: &Path,
         options: GetOptions,
     ) -> Result<object_store::GetResult, Error> {
-        self.0.get_opts(location, options).await
+        self.store.get_opts(location, options).await
     }
 
     fn delete_stream(
         &self,
         locations: futures_util::stream::BoxStream<'static, Result<Path, Error>>,
     ) -> futures_util::stream::BoxStream<'static, Result<Path, Error>> {
-        self.0.delete_stream(locations)
+        let keeps = self.keeps;
+        let locations = locations.map(move |location| match location {
+            Ok(location) if location.filename() == keeps => Err(Error::Generic {
+                store: "Faulty",
+                source: "the connection is gone".into(),
+            }),
+            location => location,
+        });
+        self.store.delete_stream(locations.boxed())
     }
 
     fn list(
         &self,
-        _prefix: Option<&Path>,
+        prefix: Option<&Path>,
     ) -> futures_util::stream::BoxStream<'static, Result<object_store::ObjectMeta, Error>> {
-        self.0.list(None)
+        self.store.list(prefix.filter(|_| !self.lists_all))
     }
 
     async fn list_with_delimiter(
         &self,
-        _prefix: Option<&Path>,
+        prefix: Option<&Path>,
     ) -> Result<object_store::ListResult, Error> {
-        self.0.list_with_delimiter(None).await
+        let prefix = prefix.filter(|_| !self.lists_all);
+        self.store.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(
@@ -460,13 +475,17 @@ impl ObjectStore for Careless {
         to: &Path,
         options: object_store::CopyOptions,
     ) -> Result<(), Error> {
-        self.0.copy_opts(from, to, options).await
+        self.store.copy_opts(from, to, options).await
     }
 }
 
 #[tokio::test]
 async fn c112_a_store_that_lists_more_than_it_was_asked_for_is_an_error() {
-    let storage = Storage::over(Careless(InMemory::new())).expect("a store");
+    let storage = Storage::over(Faulty {
+        lists_all: true,
+        ..Faulty::default()
+    });
+    let storage = storage.expect("a store");
     put(&tenant(&storage, "acme2"), "secret", "acme2's").await;
     let acme = tenant(&storage, "acme");
     let listing: Result<Vec<_>, _> = acme.list(None).try_collect().await;
@@ -506,6 +525,35 @@ async fn files_go_where_the_tenant_goes() {
         assert_eq!(listed(&tenant(&storage, "initech"), None).await, [""; 0]);
         assert_eq!(text(&globex, "logo.png").await.expect("there"), "globex's");
     }
+}
+
+#[tokio::test]
+async fn no_file_is_lost_when_the_old_ones_of_a_renamed_tenant_can_not_be_removed() {
+    let storage = Storage::over(Faulty {
+        keeps: Some("b"),
+        ..Faulty::default()
+    });
+    let storage = storage.expect("a store");
+    for file in ["a", "b", "c"] {
+        put(&tenant(&storage, "acme"), file, "acme's").await;
+    }
+    let renamed = storage.rename_tenant(&name("acme"), &name("initech")).await;
+    let error = renamed.expect_err("one stays");
+    assert!(matches!(error, StorageError::NotRemoved { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the files of schema acme are copied, but not all of them could be removed: \
+         call `remove_tenant` for acme, not `rename_tenant` again"
+    );
+    let left = listed(&tenant(&storage, "acme"), None).await;
+    assert!(left.len() < 3, "the new name has the only copies: {left:?}");
+    assert_eq!(
+        listed(&tenant(&storage, "initech"), None).await,
+        ["a", "b", "c"]
+    );
+    let again = storage.rename_tenant(&name("acme"), &name("initech")).await;
+    let error = again.expect_err("occupied").to_string();
+    assert!(error.ends_with("may be the only copies"), "{error}");
 }
 
 #[tokio::test]
