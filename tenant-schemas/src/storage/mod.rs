@@ -26,8 +26,8 @@
 //!
 //! Every tenant has a directory, named by
 //! [`SchemaName::directory_name`](crate::SchemaName::directory_name). What the
-//! tenants share is the public tenant's, or in another place: give `over` a bucket
-//! of its own, or a `PrefixStore`.
+//! tenants share is the public tenant's, or in another place: a bucket of its own,
+//! or another prefix of [`Storage::over_prefix`].
 //!
 //! # What keeps tenants apart
 //!
@@ -142,8 +142,14 @@ pub struct Storage(Place);
 
 #[derive(Clone)]
 enum Place {
-    Disk { root: Arc<Dir>, path: PathBuf },
-    Store(Arc<dyn ObjectStore>),
+    Disk {
+        root: Arc<Dir>,
+        path: PathBuf,
+    },
+    Store {
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+    },
 }
 
 impl Storage {
@@ -184,12 +190,39 @@ impl Storage {
     ///
     /// [`StorageError::FollowsLinks`] if it is `LocalFileSystem`, wrapped or not.
     pub fn over(store: impl ObjectStore) -> Result<Self, StorageError> {
+        Self::over_prefix(store, Path::ROOT)
+    }
+
+    /// Files in a store, below a prefix for each tenant, which is itself below `prefix`.
+    ///
+    /// [`TenantStore::full_location`] has it in front; it can't know of one that a
+    /// `PrefixStore` adds.
+    ///
+    /// ```
+    /// # use tenant_schemas::storage::{Storage, object_store::memory::InMemory};
+    /// let storage = Storage::over_prefix(InMemory::new(), "tenants")?;
+    /// let acme = storage.tenant(&"acme".parse()?)?;
+    /// let location = acme.full_location(&acme.location("logo.png")?)?;
+    /// assert_eq!(location.as_ref(), "tenants/acme/logo.png");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Storage::over`].
+    pub fn over_prefix(
+        store: impl ObjectStore,
+        prefix: impl Into<Path>,
+    ) -> Result<Self, StorageError> {
         // The type alone does not say it: there may be wrappers around it.
         if format!("{store:?}").contains("LocalFileSystem {") {
             let store = store.to_string();
             return Err(StorageError::FollowsLinks { store });
         }
-        Ok(Self(Place::Store(Arc::new(store))))
+        Ok(Self(Place::Store {
+            store: Arc::new(store),
+            prefix: prefix.into(),
+        }))
     }
 
     /// The files of the tenant who has this schema. On disk, makes its directory.
@@ -199,17 +232,19 @@ impl Storage {
     /// [`StorageError::Directory`] if it can't be made, or is a link.
     pub fn tenant(&self, schema: &SchemaName) -> Result<TenantStore, StorageError> {
         let directory = schema.directory_name();
-        let store: Arc<dyn ObjectStore> = match &self.0 {
+        Ok(match &self.0 {
             Place::Disk { root, path } => {
                 let dir = Disk::open(root, path, &directory).map_err(|source| {
                     let path = path.join(&directory);
                     StorageError::Directory { path, source }
                 })?;
-                return Ok(TenantStore::new(schema, Arc::new(dir), Path::ROOT));
+                TenantStore::new(schema, Arc::new(dir), Path::ROOT, Path::from(directory))
             }
-            Place::Store(store) => Arc::clone(store),
-        };
-        Ok(TenantStore::new(schema, store, Path::from(directory)))
+            Place::Store { store, prefix } => {
+                let prefix = prefix.clone().join(directory);
+                TenantStore::new(schema, Arc::clone(store), prefix.clone(), prefix)
+            }
+        })
     }
 
     /// Removes all files of the tenant who has this schema, if there are any.
@@ -311,7 +346,7 @@ impl Storage {
         if new.list(None).try_next().await?.is_some() {
             return Err(occupied());
         }
-        let Place::Store(store) = &self.0 else {
+        let Place::Store { store, .. } = &self.0 else {
             return Ok(());
         };
         old.list(None)
@@ -349,7 +384,7 @@ impl fmt::Debug for Storage {
         match &self.0 {
             Place::Disk { path, .. } => write!(f, "Storage({})", path.display()),
             // What a store in memory holds is not to be in a log.
-            Place::Store(store) => write!(f, "Storage({store})"),
+            Place::Store { store, .. } => write!(f, "Storage({store})"),
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{StorageError, location};
 #[derive(Clone)]
 pub struct TenantStore {
     schema: SchemaName,
+    /// Where the tenant's files are in the whole storage.
     directory: Path,
     inner: Inner,
 }
@@ -39,10 +40,15 @@ struct Inner {
 }
 
 impl TenantStore {
-    pub(super) fn new(schema: &SchemaName, store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+    pub(super) fn new(
+        schema: &SchemaName,
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+        directory: Path,
+    ) -> Self {
         Self {
             schema: schema.clone(),
-            directory: Path::from(schema.directory_name()),
+            directory,
             inner: Inner { store, prefix },
         }
     }
@@ -75,7 +81,9 @@ impl TenantStore {
 
     /// Where a location of the tenant is in the whole storage.
     ///
-    /// It is what a signed URL is made of, which the store itself signs.
+    /// It is what a signed URL is made of, which the store itself signs. Of a prefix that a
+    /// wrapper around the store adds it knows nothing: use
+    /// [`Storage::over_prefix`](super::Storage::over_prefix) for one.
     ///
     /// ```
     /// # use tenant_schemas::storage::{Storage, object_store::memory::InMemory};

@@ -30,6 +30,10 @@ fn places() -> Vec<(Storage, Option<TempDir>)> {
     vec![
         (Storage::on_disk(root.path()).expect("a disk"), Some(root)),
         (Storage::over(InMemory::new()).expect("a store"), None),
+        (
+            Storage::over_prefix(InMemory::new(), "all/tenants").expect("a store"),
+            None,
+        ),
     ]
 }
 
