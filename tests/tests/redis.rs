@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,9 +19,33 @@ pub(crate) struct Redis {
 impl Redis {
     /// `None` where Redis is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(|_| ())
+    }
+
+    /// One whose clock is an hour ahead of ours; `None` where there is no C compiler either.
+    pub(crate) fn start_ahead() -> Option<Self> {
+        let directory = TempDir::with_prefix("ahead").expect("a directory");
+        let library = directory.path().join("ahead.so");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("celery/ahead.c"))
+            .status();
+        if !compiled.is_ok_and(|status| status.success()) {
+            skipped("a Redis with a clock of its own", "a C compiler");
+            return None;
+        }
+        Self::start_with(|redis| {
+            redis.env("LD_PRELOAD", &library);
+        })
+    }
+
+    fn start_with(settings: impl FnOnce(&mut Command)) -> Option<Self> {
         let directory = TempDir::with_prefix("redis").expect("a directory");
         let socket = directory.path().join("socket");
-        let process = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        settings(&mut command);
+        let process = command
             .args([
                 "--port",
                 "0",

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::redis::Commands as _;
 use diesel::prelude::*;
@@ -13,6 +13,7 @@ use tenant_schemas::jobs::Stop;
 use tenant_schemas::jobs::celery::{CeleryError, Delivery, Producer, SendOptions, Worker};
 use tenant_schemas::{DeleteOptions, Lifecycle as _, SaveOptions, Tenancy, TenantConnection};
 
+use crate::redis::Redis;
 use crate::support::{Client, client, customers, hotels, insert_room, name, rooms_of};
 use crate::world::{AddRoom, Running, World, add, add_room, to, until, worker, working};
 
@@ -345,6 +346,32 @@ fn a_task_that_is_not_due_is_given_back_by_a_worker_that_stops() {
     });
     assert_eq!(world.list("rust\x06\x166"), sent, "as it was");
     assert!(world.rooms(&acme).is_empty());
+}
+
+#[test]
+fn a_task_that_is_not_due_lets_others_go_first_where_the_clock_of_redis_is_ahead() {
+    let Some(redis) = Redis::start_ahead() else {
+        return;
+    };
+    let world = World::with(redis);
+    let acme = world.db.tenant("acme");
+    let mut raw = world.raw_redis();
+    let (now, _): (u64, u64) = ::redis::cmd("TIME").query(&mut raw).expect("a time");
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH);
+    assert!(now > ours.expect("a time").as_secs() + 3000, "it is ahead");
+    // Redis is past that time already.
+    let later = SendOptions::new().countdown(Duration::from_secs(60));
+    let producer = world.producer();
+    producer
+        .send_with(&to(&acme, "Later"), &later)
+        .expect("sent");
+    producer.send(&to(&acme, "Blue")).expect("sent");
+    working(&world.hotel_worker(), || {
+        until(|| !world.rooms(&acme).is_empty());
+        let waiting: usize = raw.zcard("tenant_schemas.rust.later").expect("a set");
+        assert_eq!(waiting, 1);
+    });
+    assert_eq!(world.rooms(&acme), ["Blue"]);
 }
 
 #[test]

@@ -89,11 +89,14 @@ pub(crate) struct World {
 impl World {
     /// `None` where Redis is not installed.
     pub(crate) fn start() -> Option<Self> {
-        let redis = Redis::start()?;
-        Some(Self {
+        Redis::start().map(Self::with)
+    }
+
+    pub(crate) fn with(redis: Redis) -> Self {
+        Self {
             db: Db::new(),
             redis,
-        })
+        }
     }
 
     /// A worker of ours on the queue `rust`, which looks for tasks often and has no handlers yet.

@@ -154,20 +154,19 @@ impl Keys {
             .invoke(conn)
     }
 
-    /// Puts a message away until its time has come.
+    /// Puts a message away for so long.
     pub(super) fn put_off(
         &self,
         conn: &mut Connection,
         taken: &Taken,
-        until: i64,
+        time: Duration,
     ) -> RedisResult<()> {
-        redis::pipe()
-            .atomic()
-            .zadd(&self.later, &taken.ticket, until)
-            .ignore()
-            .zrem(&self.in_work, &taken.ticket)
-            .ignore()
-            .query(conn)
+        Script::new(include_str!("lua/put_off.lua"))
+            .key(&self.in_work)
+            .key(&self.later)
+            .arg(&taken.ticket)
+            .arg(milliseconds(time).saturating_add(1))
+            .invoke(conn)
     }
 
     /// Gives back what was put away.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use redis::{Connection, RedisResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,7 +23,7 @@ use super::broker::{Broker, Keys, Taken};
 use super::handler::{self, Handler};
 use super::message::Message;
 use super::outcome::{Outcome, Patience};
-use super::producer::{QUEUE, from_now};
+use super::producer::QUEUE;
 use super::{CeleryError, CeleryTask, Delivery};
 
 /// How long a thread waits when Redis fails it.
@@ -285,13 +285,16 @@ impl<T: TenantModel> Worker<T> {
         let outcome = match (message.time("eta"), message.time("expires")) {
             (Err(reason), _) | (_, Err(reason)) => Outcome::refused(reason),
             (_, Ok(Some(expires))) if expires < now => Outcome::Expired,
-            (Ok(Some(eta)), _) if eta > now => return put_off(keys, taken, eta, line),
+            (Ok(Some(eta)), _) if eta > now => {
+                let time = (eta - now).to_std().unwrap_or_default();
+                return put_off(keys, taken, time, line);
+            }
             _ => self.outcome(&message),
         };
         let (id, task) = message.names();
         outcome.log(id, task);
         if let Outcome::NotBegun(_, countdown) = outcome {
-            return put_off(keys, taken, from_now(countdown), line);
+            return put_off(keys, taken, countdown, line);
         }
         if let Some(results) = results
             && !message.ignores_result()
@@ -379,11 +382,9 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Puts a task away until its time has come.
-fn put_off(keys: &Keys, taken: &Taken, until: DateTime<Utc>, line: &mut Line<'_>) {
-    let put_off = line.ask("putting a task off", |conn| {
-        keys.put_off(conn, taken, until.timestamp_millis())
-    });
+/// Puts a task away for so long.
+fn put_off(keys: &Keys, taken: &Taken, time: Duration, line: &mut Line<'_>) {
+    let put_off = line.ask("putting a task off", |conn| keys.put_off(conn, taken, time));
     if let Err(error) = put_off {
         log::error!("a task that is not due comes again: {error}");
     }
