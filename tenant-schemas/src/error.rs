@@ -550,6 +550,25 @@ impl Error {
         }
     }
 
+    /// Whether the database could not be asked: all connections are in use, or it can't be reached.
+    #[cfg(any(feature = "jobs", feature = "web"))]
+    pub(crate) fn is_busy_or_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::Pool(_)
+                | Self::Connect(_)
+                | Self::Database {
+                    source: DieselError::DatabaseError(
+                        DatabaseErrorKind::ClosedConnection
+                            | DatabaseErrorKind::UnableToSendCommand,
+                        _,
+                    ),
+                    ..
+                }
+        )
+    }
+
     /// Whether two transactions waited for each other, and this one was given up.
     pub(crate) fn is_deadlock(&self) -> bool {
         let source = match self {

@@ -170,6 +170,11 @@ impl JobError {
         matches!(self, Self::NoSchema { .. } | Self::Behind { .. })
     }
 
+    /// Whether nothing is wrong with the job: the database was busy, or away.
+    pub(super) fn is_for_want_of_a_database(&self) -> bool {
+        matches!(self, Self::NotBegun(error) if error.is_busy_or_away())
+    }
+
     /// The variant's name, for programs in other languages.
     #[cfg(feature = "celery")]
     pub(super) fn name(&self) -> &'static str {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
-
 #[cfg(any(feature = "actix", feature = "tower"))]
 use super::observe;
 use crate::error::Error;
@@ -79,19 +77,9 @@ pub(super) const RETRY_AFTER: u64 = 1;
 /// The status code with which a failure is answered.
 pub(super) fn status_of(error: &Error) -> u16 {
     match error {
-        // The database is busy or away, or the tenant is not provisioned yet.
-        Error::Busy { .. }
-        | Error::Pool(_)
-        | Error::Connect(_)
-        | Error::NoSuchSchema { .. }
-        | Error::Database {
-            source:
-                DieselError::DatabaseError(
-                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
-                    _,
-                ),
-            ..
-        } => 503,
+        // The tenant is not provisioned yet.
+        Error::NoSuchSchema { .. } => 503,
+        error if error.is_busy_or_away() => 503,
         _ => 500,
     }
 }

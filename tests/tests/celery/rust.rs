@@ -91,6 +91,73 @@ fn a_task_of_a_worker_that_was_killed_is_done_once() {
     assert_eq!((messages, in_work), (0, 0), "nobody will do it again");
 }
 
+/// Not a test of its own: the worker that the task of the next one ends.
+#[test]
+fn the_worker_that_its_task_ends() {
+    let (Ok(url), Ok(redis)) = (std::env::var(URL), std::env::var(REDIS)) else {
+        return;
+    };
+    let tenancy = Tenancy::<Client>::builder(&url)
+        .app(customers())
+        .app(hotels())
+        .build()
+        .expect("a tenancy");
+    let worker = worker(tenancy, &redis)
+        .visibility(Duration::from_secs(1))
+        .task(|conn: &mut TenantConnection, task: &Delivery<AddRoom>| {
+            if task.job.name == "Poison" {
+                std::process::exit(1);
+            }
+            add(conn, &task.job.name)
+        });
+    worker.run(&Stop::new()).expect("it is ended before that");
+}
+
+#[test]
+fn a_task_that_ends_its_workers_goes_behind_the_others_and_is_given_up() {
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let mut raw = world.raw_redis();
+    let id = world.producer().send(&to(&acme, "Poison")).expect("sent");
+    let start = || {
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["rust::the_worker_that_its_task_ends", "--exact"])
+            .env(URL, world.db.database.url())
+            .env(REDIS, world.redis.url())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Running(child.expect("the worker starts"))
+    };
+    start().0.wait().expect("it ends");
+    let in_work = "tenant_schemas.rust.in_work";
+    let tickets: Vec<String> = raw.zrange(in_work, 0, -1).expect("a set");
+    // As after its visibility.
+    raw.zadd::<_, _, _, ()>(in_work, &tickets[0], 0)
+        .expect("set");
+    world.producer().send(&to(&acme, "Blue")).expect("sent");
+    start().0.wait().expect("it ends");
+    assert_eq!(world.rooms(&acme), ["Blue"], "that came first");
+
+    let key = format!("celery-task-meta-{id}");
+    let mut ended = 2;
+    let mut worker = start();
+    until(|| {
+        if worker.0.try_wait().expect("a child").is_some() {
+            ended += 1;
+            worker = start();
+        }
+        let meta: Option<String> = raw.get(&key).expect("a result");
+        meta.is_some_and(|meta| meta.contains("FAILURE") && meta.contains("WorkerLostError"))
+    });
+    assert_eq!(ended, 5);
+    until(|| {
+        let messages: usize = raw.hlen("tenant_schemas.rust.messages").expect("a hash");
+        messages == 0
+    });
+    assert!(world.list("rust").is_empty());
+}
+
 #[test]
 fn a_task_that_takes_longer_than_the_visibility_is_done_once() {
     let Some(world) = World::start() else { return };
@@ -279,15 +346,22 @@ fn a_task_is_given_up_after_its_last_retry() {
 }
 
 #[test]
-fn a_task_that_is_not_begun_for_want_of_a_database_is_not_given_up() {
-    use diesel::connection::SimpleConnection as _;
+fn a_task_that_is_not_begun_for_want_of_a_connection_is_not_given_up() {
     let Some(world) = World::start() else { return };
     let acme = world.db.tenant("acme");
-    let mut raw = world.db.raw();
-    raw.batch_execute("ALTER TABLE clients RENAME TO away")
-        .expect("renamed");
+    let tenancy = Tenancy::<Client>::builder(world.db.database.url())
+        .app(customers())
+        .app(hotels())
+        .pool_size(1)
+        .checkout_timeout(Duration::from_millis(50))
+        .build()
+        .expect("a tenancy");
+    let all = tenancy.public().expect("its only connection");
     world.producer().send(&to(&acme, "Blue")).expect("sent");
-    working(&world.hotel_worker().max_retries(0), || {
+    let busy = worker(tenancy.clone(), &world.redis.url())
+        .max_retries(0)
+        .task(add_room);
+    working(&busy, || {
         until(|| {
             let later: usize = world
                 .raw_redis()
@@ -295,11 +369,29 @@ fn a_task_that_is_not_begun_for_want_of_a_database_is_not_given_up() {
                 .expect("a set");
             later == 1
         });
-        raw.batch_execute("ALTER TABLE away RENAME TO clients")
-            .expect("renamed");
+        drop(all);
         until(|| !world.rooms(&acme).is_empty());
     });
     assert_eq!(world.rooms(&acme), ["Blue"]);
+}
+
+#[test]
+fn a_task_that_the_database_refuses_before_it_is_begun_is_given_up() {
+    use diesel::connection::SimpleConnection as _;
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let mut raw = world.db.raw();
+    raw.batch_execute("ALTER TABLE clients RENAME TO away")
+        .expect("renamed");
+    let id = world.producer().send(&to(&acme, "Blue")).expect("sent");
+    let key = format!("celery-task-meta-{id}");
+    working(&world.hotel_worker().max_retries(2), || {
+        until(|| {
+            let meta: Option<String> = world.raw_redis().get(&key).expect("a result");
+            meta.is_some_and(|meta| meta.contains("FAILURE") && meta.contains("NotBegun"))
+        });
+    });
+    assert!(world.list("rust").is_empty());
 }
 
 #[test]

@@ -96,6 +96,14 @@ pub(super) struct Taken {
     list: usize,
 }
 
+impl Taken {
+    /// How often the message was lost with its worker: JSON may have spaces in front.
+    pub(super) fn lost(&self) -> usize {
+        let spaces = self.message.iter().take_while(|byte| **byte == b' ');
+        spaces.count()
+    }
+}
+
 impl Keys {
     pub(super) fn of(queue: &str) -> Self {
         Self {

@@ -61,8 +61,8 @@
 //!
 //! Its result, or its failure, is where Python's `AsyncResult` looks for it. A
 //! task that was killed with its worker is done again by another, of ours:
-//! tasks are done at least once. One that is not due yet waits in Redis, not in
-//! a worker.
+//! tasks are done at least once, unless that happens to one five times. One that
+//! is not due yet waits in Redis, not in a worker.
 //!
 //! # What there is not
 //!

@@ -39,6 +39,8 @@ pub(super) enum Outcome {
     NotBegun(JobError, Duration),
     NotRegistered,
     Expired,
+    /// Too many workers did not live to see its end.
+    Lost,
 }
 
 impl Patience {
@@ -46,7 +48,7 @@ impl Patience {
     pub(super) fn judge(&self, result: Result<Value, JobError>, retries: u32) -> Outcome {
         match result {
             Ok(value) => Outcome::Done(value),
-            Err(error @ JobError::NotBegun(_)) => {
+            Err(error) if error.is_for_want_of_a_database() => {
                 let countdown = self.countdown(&error, 0);
                 Outcome::NotBegun(error, countdown)
             }
@@ -90,6 +92,9 @@ impl Outcome {
                 "task {id} ({task}) failed: this worker has no handler for it, route it to another queue"
             ),
             Self::Expired => log::warn!("task {id} ({task}) has expired"),
+            Self::Lost => log::error!(
+                "task {id} ({task}) failed: every worker that had it was killed, perhaps by it"
+            ),
         }
     }
 
@@ -114,6 +119,14 @@ impl Outcome {
                 message.outcome("FAILURE", &of_celery("NotRegistered", task))
             }
             Self::Expired => message.outcome("REVOKED", &of_celery("TaskRevokedError", "expired")),
+            Self::Lost => message.outcome(
+                "FAILURE",
+                &json!({
+                    "exc_type": "WorkerLostError",
+                    "exc_message": ["every worker that had it was killed, perhaps by it"],
+                    "exc_module": "billiard.exceptions",
+                }),
+            ),
         }
     }
 }

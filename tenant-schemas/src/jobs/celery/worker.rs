@@ -32,10 +32,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often it tries to say that a task is finished, before it leaves it to be done again.
 const TRIES: usize = 5;
 
+/// How many workers a task may take with it.
+const LOST: usize = 5;
+
 /// Runs the tasks of one queue, each in its tenant, on threads of its own.
 ///
 /// A message is given up only when its task is finished. If the worker is
-/// killed before, another gets it: see [`visibility`](Self::visibility).
+/// killed before, another gets it: see [`visibility`](Self::visibility). A task
+/// that was lost with its worker five times fails, as it may be what kills them.
 #[must_use]
 pub struct Worker<T: TenantModel> {
     tenancy: Tenancy<T>,
@@ -145,8 +149,8 @@ impl<T: TenantModel> Worker<T> {
     /// How often a task is tried again. Defaults to 3.
     ///
     /// Tasks that no retry helps are not: see [`JobError::can_retry`]. One that
-    /// was not begun, because the database can't be reached say, is put off for
-    /// as long as that takes, which does not count.
+    /// was not begun because the database is busy, or can't be reached, is put off
+    /// for as long as that takes, which does not count.
     pub fn max_retries(mut self, max_retries: u32) -> Self {
         self.patience.max_retries = max_retries;
         self
@@ -283,6 +287,7 @@ impl<T: TenantModel> Worker<T> {
         };
         let now = Utc::now();
         let outcome = match (message.time("eta"), message.time("expires")) {
+            _ if taken.lost() >= LOST => Outcome::Lost,
             (Err(reason), _) | (_, Err(reason)) => Outcome::refused(reason),
             (_, Ok(Some(expires))) if expires < now => Outcome::Expired,
             (Ok(Some(eta)), _) if eta > now => {
