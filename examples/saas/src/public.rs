@@ -1,8 +1,8 @@
 //! The public site.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Router, routing::get};
 use diesel::prelude::*;
@@ -127,8 +127,10 @@ pub(crate) fn refusal(refusal: &Refusal, home: &str) -> Response {
     let status = StatusCode::from_u16(refusal.status());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = pages::message(status, title, text, home, "To all hotels");
+    let headers = response.headers_mut();
+    // The hotel may have its address a moment later.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = refusal.retry_after() {
-        let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, seconds.into());
     }
     response

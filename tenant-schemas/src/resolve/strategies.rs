@@ -233,6 +233,9 @@ impl Resolver for PathPrefix {
 /// header or removes it; or where every request is authorized for the tenant
 /// afterwards.
 ///
+/// Two tenants have the same address then. A response that a cache may keep needs
+/// `Vary` with the name of the header, or one is given what was the other's.
+///
 /// ```
 /// use tenant_schemas::resolve::{Answer, Header, RequestHead, Resolver};
 ///

@@ -4,13 +4,14 @@ use std::any::type_name;
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, ContentType, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::error::Error;
 use crate::web::refusal::{RETRY_AFTER as SECONDS, Refusal, log_failure, status_of, words_of};
 
-/// Plain text with the refusal's status, and `Retry-After` where trying again can help.
+/// Plain text with the refusal's status, and `Retry-After` where trying again can help. No
+/// cache keeps it.
 impl From<&Refusal> for HttpResponse {
     fn from(refusal: &Refusal) -> Self {
         answer(refusal.status(), refusal.retry_after(), refusal.to_string())
@@ -81,6 +82,7 @@ impl ResponseError for Missing {
 fn answer(status: u16, retry_after: Option<u64>, text: String) -> HttpResponse {
     let mut response = HttpResponse::build(code(status));
     response.content_type(ContentType::plaintext());
+    response.insert_header((CACHE_CONTROL, "no-store"));
     if let Some(seconds) = retry_after {
         response.insert_header((RETRY_AFTER, seconds));
     }

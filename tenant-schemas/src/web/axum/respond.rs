@@ -17,7 +17,8 @@ impl IntoResponse for Error {
     }
 }
 
-/// Plain text with the refusal's status, and `Retry-After` where trying again can help.
+/// Plain text with the refusal's status, and `Retry-After` where trying again can help. No
+/// cache keeps it.
 impl IntoResponse for &Refusal {
     fn into_response(self) -> Response {
         plain_text(self.status(), self.retry_after(), self.to_string())

@@ -1,12 +1,15 @@
 //! How requests are answered that are refused.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::web::refusal::Refusal;
 
 /// Answers requests that are refused: a closure, or [`PlainText`].
+///
+/// What it answers should say `Cache-Control: no-store`: a cache may keep a 404 that says
+/// nothing of it, and the next request may be another tenant's, or this one's saved by then.
 pub trait Refuse<B> {
     /// The response to a request with this head. It must not block.
     fn refuse(&self, refusal: &Refusal, request: &Parts) -> Response<B>;
@@ -22,7 +25,7 @@ where
 }
 
 /// Answers with the refusal's status and what it displays as, and `Retry-After` where
-/// trying again can help.
+/// trying again can help. No cache keeps it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PlainText;
 
@@ -53,6 +56,7 @@ pub(in crate::web) fn plain_text<B: From<String>>(
     let headers = response.headers_mut();
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(CONTENT_TYPE, text);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -89,6 +89,7 @@ pub(crate) fn c71_the_main_domain_is_the_public_tenant<F: Framework>() {
     // It is no tenant's, so there is none to give the handler.
     let answer = served.get("my-domain.com", "/rooms");
     assert_eq!(answer.status, 404, "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 pub(crate) fn c72_unknown_hosts_are_404_by_default<F: Framework>() {
@@ -101,6 +102,7 @@ pub(crate) fn c72_unknown_hosts_are_404_by_default<F: Framework>() {
         Some("text/plain; charset=utf-8")
     );
     assert_eq!(answer.header("retry-after"), None);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(served.get("127.0.0.1", "/whoami").status, 404);
     // One that is saved now is known now.
     with_domain(&world, "nobody", "nobody.my-domain.com");
