@@ -182,8 +182,8 @@ impl PathPrefix {
 
     /// The first segment, as `acme` in `/acme/rooms`.
     ///
-    /// Every path has one, so another resolver is asked if it names no tenant, with
-    /// the path as it was.
+    /// Every path has one, so another resolver is asked if it names no tenant, or can
+    /// name none, with the path as it was.
     #[must_use]
     pub fn first() -> Self {
         Self::after("")
@@ -213,16 +213,14 @@ impl Resolver for PathPrefix {
             return Ok(None);
         }
         let name = percent_decode_str(segment).decode_utf8();
-        let name = name.map_err(|_| Malformed::new("path", path, "it is no UTF-8"))?;
-        let answer = self
-            .by
-            .answer(name)?
-            .stripping(self.prefix.len() + 1 + segment.len());
-        Ok(Some(if self.prefix.is_empty() {
-            answer.or_next()
-        } else {
-            answer
-        }))
+        let answer = name
+            .map_err(|_| Malformed::new("path", path, "it is no UTF-8"))
+            .and_then(|name| self.by.answer(name))
+            .map(|answer| answer.stripping(self.prefix.len() + 1 + segment.len()));
+        if self.prefix.is_empty() {
+            return Ok(answer.ok().map(Answer::or_next));
+        }
+        answer.map(Some)
     }
 }
 
@@ -387,5 +385,34 @@ where
 {
     fn resolve<'r>(&self, request: &'r RequestHead<'_>) -> Result<Option<Answer<'r>>, Malformed> {
         Ok((self.0)(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_segment_that_is_no_domain_is_left_to_the_next_resolver() {
+        fn head(path: &str) -> RequestHead<'_> {
+            RequestHead::new("my-domain.com", path)
+        }
+        let first = PathPrefix::first().by_domain();
+        let named = Answer::domain("acme.com").stripping("/acme.com".len());
+        assert_eq!(
+            first.resolve(&head("/acme.com/rooms")),
+            Ok(Some(named.or_next()))
+        );
+        for path in [
+            "/.well-known/acme-challenge/x",
+            "/@vite/client",
+            "/~u/",
+            "/%ff/x",
+        ] {
+            assert_eq!(first.resolve(&head(path)), Ok(None), "{path}");
+            let path = format!("/t{path}");
+            let after = PathPrefix::after("/t").by_domain();
+            assert!(after.resolve(&head(&path)).is_err(), "{path}");
+        }
     }
 }
