@@ -112,10 +112,10 @@ impl PostgresQueue {
             queue: self.name.clone(),
             source: error.into(),
         })?;
-        // Two tenants may well choose the same key.
+        // Two tenants may well choose the same key, and each part may have a `/` in it.
         let key = self.idempotency_key.as_ref().map(|key| {
             let whose = envelope.tenant().map_or("", TenantRef::id);
-            format!("{whose}/{key}")
+            format!("{}/{whose}/{key}", whose.len())
         });
         let task = sql::apalis::NewTask {
             queue: &self.name,
