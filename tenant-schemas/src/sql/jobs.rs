@@ -46,6 +46,21 @@ fn make(conn: &mut PgConnection, table: &str, columns: &str, lock: i64) -> Query
     ))
 }
 
+/// Whether a time, in microseconds since 1970, is ahead of the server's.
+pub(crate) fn is_ahead(conn: &mut PgConnection, time: i64) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        ahead: bool,
+    }
+    let row: Row = diesel::sql_query(
+        "SELECT 'epoch'::timestamptz + $1 * interval '1 microsecond' > pg_catalog.now() AS ahead",
+    )
+    .bind::<BigInt, _>(time)
+    .get_result(conn)?;
+    Ok(row.ahead)
+}
+
 /// Takes a slot that was not fired, or not to its end; returns whether there is something to do.
 ///
 /// The first slot that is seen of a schedule counts as fired.

@@ -336,6 +336,58 @@ fn a_pool_of_one_connection_is_too_small_for_a_scheduler_and_one_of_two_is_enoug
     assert!(error.contains("raise `pool_size`"), "{error}");
 }
 
+#[test]
+fn a_tenant_whose_job_finds_no_connection_has_its_turn_when_there_is_one() {
+    let db = Db::with(|builder| {
+        let builder = builder.app(customers()).app(hotels()).pool_size(2);
+        builder.checkout_timeout(Duration::from_millis(50))
+    });
+    let acme = db.tenant("acme");
+    let scheduler = Scheduler::new(db.tenancy.clone()).add(hourly(), add);
+    known(&scheduler);
+    let busy = db.tenancy.public().expect("one of two");
+    let turn = turns(&scheduler.tick(hour(1), &Stop::new()))["acme"].clone();
+    assert_eq!(turn, Err("the job failed for schema acme".to_owned()));
+    drop(busy);
+    let turn = turns(&scheduler.tick(hour(1), &Stop::new()))["acme"].clone();
+    assert_eq!(turn, Ok(Turn::Done));
+    assert_eq!(rooms(&db, &acme), ["acme"]);
+    assert!(scheduler.tick(hour(1), &Stop::new()).is_empty());
+}
+
+#[test]
+fn two_schedules_of_one_name_are_refused() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    let scheduler = Scheduler::new(db.tenancy.clone())
+        .add(hourly(), add)
+        .add(hourly(), add);
+    for hours in 0..2 {
+        let fired = scheduler.tick(hour(hours), &Stop::new());
+        assert_eq!(fired.len(), 2);
+        for fired in fired {
+            let error = fired.report.expect_err("refused").to_string();
+            assert!(error.contains("two of that name"), "{error}");
+        }
+    }
+    assert!(rooms(&db, &acme).is_empty());
+}
+
+#[test]
+fn a_process_whose_clock_is_ahead_takes_no_slot_from_the_others() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    let scheduler = Scheduler::new(db.tenancy.clone()).add(hourly(), add);
+    let (now, stop) = (SystemTime::now(), Stop::new());
+    assert!(scheduler.tick(now - HOUR, &stop).is_empty(), "it is known");
+    let tomorrow = now + HOUR * 24;
+    let fired = scheduler.tick(tomorrow, &stop);
+    let error = fired[0].report.as_ref().expect_err("refused").to_string();
+    assert!(error.contains("set the clock"), "{error}");
+    assert_eq!(turns(&scheduler.tick(now, &stop))["acme"], Ok(Turn::Done));
+    assert_eq!(rooms(&db, &acme), ["acme"]);
+}
+
 /// Holds the URL of the database, for the process that is to be killed.
 const URL: &str = "TENANT_SCHEMAS_SCHEDULE_URL";
 

@@ -1,7 +1,7 @@
 //! [`FanOut`]: one slot of a schedule, tenant by tenant.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -64,7 +64,8 @@ struct Waiting<T> {
 }
 
 impl<T: TenantModel> FanOut<'_, T> {
-    /// Runs the job for each tenant; returns what became of them, and whether it came to all.
+    /// Runs the job for each tenant; returns what became of them, and whether the slot is done for
+    /// all: it is not where the stop came first, or the database was busy or away.
     pub(super) fn run(&self, conn: &mut TenantConnection) -> Result<(Report<Turn>, bool)> {
         let registry = self.tenancy.registry();
         let tenants: Vec<T> = T::all(conn)?
@@ -105,8 +106,8 @@ impl<T: TenantModel> FanOut<'_, T> {
             });
         }
         waiting.sort_by_key(|waiting| waiting.after);
-        self.all(conn, waiting, &mut outcomes);
-        let whole = outcomes.iter().all(Option::is_some);
+        let begun = self.all(conn, waiting, &mut outcomes);
+        let whole = begun && outcomes.iter().all(Option::is_some);
         let outcomes = outcomes
             .into_iter()
             .zip(schemas)
@@ -123,19 +124,21 @@ impl<T: TenantModel> FanOut<'_, T> {
         Ok((Report::new(outcomes), whole))
     }
 
-    /// Gives each tenant its turn, so many at once, as long as `conn` holds the slot.
+    /// Gives each tenant its turn, so many at once, as long as `conn` holds the slot; returns
+    /// whether the job could be begun for each that had one.
     fn all(
         &self,
         conn: &mut TenantConnection,
         waiting: Vec<Waiting<T>>,
         outcomes: &mut [Option<Result<Turn>>],
-    ) {
+    ) -> bool {
         let threads = self.at_once.min(waiting.len());
         let waiting = Mutex::new(VecDeque::from(waiting));
         let outcomes = Mutex::new(outcomes);
         let begun = Instant::now();
         // When it was last seen that the slot is held, after so many milliseconds; `MAX` if it is lost.
         let seen = AtomicU64::new(0);
+        let all_begun = AtomicBool::new(true);
         let is_lost = || {
             let seen = Duration::from_millis(seen.load(Ordering::Relaxed));
             begun.elapsed().abs_diff(seen) > LEASE
@@ -145,6 +148,7 @@ impl<T: TenantModel> FanOut<'_, T> {
             for _ in 0..threads {
                 let working = working.clone();
                 let (waiting, outcomes, is_lost) = (&waiting, &outcomes, &is_lost);
+                let all_begun = &all_begun;
                 scope.spawn(move || {
                     let _working = working;
                     loop {
@@ -162,7 +166,8 @@ impl<T: TenantModel> FanOut<'_, T> {
                         if self.stop.is_stopped() || is_lost() {
                             break;
                         }
-                        let result = self.one(&next.tenant);
+                        let (result, begun) = self.one(&next.tenant);
+                        all_begun.fetch_and(begun, Ordering::Relaxed);
                         outcomes.lock().unwrap_or_else(PoisonError::into_inner)[next.at] =
                             Some(result);
                     }
@@ -184,9 +189,11 @@ impl<T: TenantModel> FanOut<'_, T> {
                 }
             }
         });
+        all_begun.into_inner()
     }
 
-    fn one(&self, tenant: &T) -> Result<Turn> {
+    /// Gives a tenant its turn; returns what became of it, and whether the job could be begun.
+    fn one(&self, tenant: &T) -> (Result<Turn>, bool) {
         let schema = tenant.schema_name();
         let ran = TenantRef::of(tenant)
             .map_err(JobError::from)
@@ -203,6 +210,17 @@ impl<T: TenantModel> FanOut<'_, T> {
                 crate::error::chain(error)
             );
         }
+        let job_failed = |error: JobError| Error::Job {
+            schema: schema.clone(),
+            source: error.into(),
+        };
+        let ran = match ran {
+            // The slot is left to the next tick.
+            Err(error) if error.is_for_want_of_a_database() => {
+                return (Err(job_failed(error)), false);
+            }
+            ran => ran.map_err(job_failed),
+        };
         // A failure is the tenant's outcome of this slot as well: its next try is the next slot.
         let registry = self.tenancy.registry();
         let (name, slot) = (&self.schedule.name, microseconds(self.slot));
@@ -211,10 +229,6 @@ impl<T: TenantModel> FanOut<'_, T> {
             conn.own(|inner| sql::jobs::finish_slot(inner, registry.public(), name, &key, slot))
                 .map_err(|error| Error::database(format!("looking after schedule {name}"), error))
         });
-        ran.map_err(|error| Error::Job {
-            schema: schema.clone(),
-            source: error.into(),
-        })?;
-        noted.map(|()| Turn::Done)
+        (ran.and(noted).map(|()| Turn::Done), true)
     }
 }

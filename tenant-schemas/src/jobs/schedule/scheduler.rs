@@ -18,6 +18,9 @@ use super::{Schedule, microseconds};
 /// How long a scheduler sleeps at most: a slot that another process left unfinished is waiting.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
+/// How far a clock may be ahead of the database's, beside the length of a slot.
+const LEEWAY: Duration = Duration::from_secs(60);
+
 pub(super) type Work<T> =
     Box<dyn Fn(&mut TenantConnection, &T) -> Result<(), BoxError> + Send + Sync>;
 
@@ -30,7 +33,9 @@ pub(super) type Work<T> =
 /// that is seen for the first time is due from its next slot on.
 ///
 /// Tenants whose schema is missing or lacks migrations are left out, and the
-/// report says so.
+/// report says so. One whose job could not be begun because the database was busy
+/// is given its turn at the next look. A process whose clock is ahead of the
+/// database's by a whole period, and a minute, fires nothing.
 ///
 /// The job runs here, or sends its work to a queue:
 ///
@@ -86,6 +91,8 @@ impl<T: TenantModel> Scheduler<T> {
     }
 
     /// Adds a job: `work` is called for each tenant, on a connection in its scope.
+    ///
+    /// Two schedules of one name would be one to all processes: neither is fired.
     pub fn add<E: Into<BoxError>>(
         mut self,
         schedule: Schedule<T>,
@@ -154,20 +161,41 @@ impl<T: TenantModel> Scheduler<T> {
         slot: SystemTime,
         stop: &Stop,
     ) -> Result<Option<(SystemTime, Report<Turn>)>> {
+        let refused = |reason: &str| Error::Schedule {
+            name: schedule.name.clone(),
+            reason: reason.to_owned(),
+        };
+        let of_the_name = self.entries.iter();
+        let of_the_name = of_the_name.filter(|(other, _)| other.name == schedule.name);
+        if of_the_name.count() > 1 {
+            return Err(refused(
+                "this scheduler has two of that name: give each its own",
+            ));
+        }
         let size = usize::try_from(self.tenancy.pool().max_size()).unwrap_or(usize::MAX);
         if size < 2 {
-            return Err(Error::Schedule {
-                name: schedule.name.clone(),
-                reason: "one connection holds the slot, and tenants need another: \
-                         raise `pool_size` to 2 at least"
-                    .to_owned(),
-            });
+            return Err(refused(
+                "one connection holds the slot, and tenants need another: raise `pool_size` to 2 at least",
+            ));
         }
         let registry = self.tenancy.registry();
         let public = registry.public();
         let failed =
             |error| Error::database(format!("looking after schedule {}", schedule.name), error);
         let mut conn = self.tenancy.public()?;
+        // A slot that is taken counts for all processes: they would wait for that time.
+        let length = schedule
+            .next(slot)
+            .and_then(|next| next.duration_since(slot).ok());
+        let latest = slot - length.unwrap_or_default() - LEEWAY;
+        if conn
+            .own(|inner| sql::jobs::is_ahead(inner, microseconds(latest)))
+            .map_err(failed)?
+        {
+            return Err(refused(
+                "its slot is far ahead of the database's time: set the clock of this machine",
+            ));
+        }
         let key = ledger::key_of(&format!("{public}/schedule/{}", schedule.name));
         let make = ledger::lock_key(public).wrapping_add(2);
         let mine = conn
