@@ -20,7 +20,7 @@ use tenant_schemas::jobs::{Provisioning, TenantRef};
 use tenant_schemas::web::PublicDb;
 use tenant_schemas::{Error, Event, Tenancy};
 
-use crate::error::PageError;
+use crate::error::{PageError, with_causes};
 use crate::form::Errors;
 use crate::models::Hotel;
 use crate::pages::{self, view};
@@ -72,7 +72,7 @@ impl Signups {
             use std::sync::mpsc::RecvTimeoutError::Disconnected;
             loop {
                 if let Err(error) = opening::work(&tenancy) {
-                    log::error!("the queue of openings can't be read: {error}");
+                    log::error!("the queue of openings waits: {}", with_causes(&*error));
                 }
                 if woken.recv_timeout(NAP) == Err(Disconnected) {
                     return;

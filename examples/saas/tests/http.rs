@@ -447,6 +447,37 @@ fn an_opening_that_fails_says_so_and_is_tried_again() {
 }
 
 #[test]
+fn an_opening_that_fails_without_a_reason_is_not_forgotten() {
+    let street = Street::empty();
+    let mut sql = street.sql();
+    let response = street.sign_up("First", "first", "ada@example.com").is(303);
+    let ticket = response.header("location").expect("a place to watch");
+    street.watch(&format!("{ticket}/progress"));
+    // Neither the schema nor why there is none can be written; a sequence counts all the same.
+    sql.batch_execute(
+        "CREATE SEQUENCE tries; \
+         CREATE FUNCTION count_and_refuse() RETURNS trigger LANGUAGE plpgsql \
+         AS $$ BEGIN PERFORM nextval('public.tries'); RAISE EXCEPTION 'the disk is full'; END $$; \
+         CREATE TRIGGER no_reasons BEFORE INSERT OR UPDATE ON __tenant_provisioning \
+         FOR EACH ROW WHEN (NEW.reason IS NOT NULL) EXECUTE FUNCTION count_and_refuse()",
+    )
+    .expect("a trigger");
+    sql.batch_execute(NO_SCHEMAS).expect("a trigger");
+    let response = street.sign_up("Acme", "acme", "ada@example.com").is(303);
+    let ticket = response.header("location").expect("a place to watch");
+    let tried = "SELECT FROM tries WHERE is_called";
+    while diesel::sql_query(tried).execute(&mut sql).expect("a count") == 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    sql.batch_execute(
+        "DROP EVENT TRIGGER no_schemas; DROP TRIGGER no_reasons ON __tenant_provisioning",
+    )
+    .expect("schemas are allowed");
+    let progress = street.watch(&format!("{ticket}/progress"));
+    assert_eq!(progress["state"], "ready", "{progress}");
+}
+
+#[test]
 fn a_signup_that_was_interrupted_is_taken_up_again_at_the_next_start() {
     let street = Street::empty();
     let mut sql = street.sql();

@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use diesel::prelude::*;
 use tenant_schemas::auth::{self, Hasher, NewUser, auth_users};
-use tenant_schemas::jobs::{InTenant, ProvisionTenant};
+use tenant_schemas::jobs::{InTenant, ProvisionTenant, Provisioning};
 use tenant_schemas::{
     BoxError, DeleteOptions, Event, Lifecycle as _, SaveOptions, Tenancy, TenantConnection,
 };
@@ -96,8 +96,12 @@ pub(super) fn work(tenancy: &Tenancy<Hotel>) -> Result<(), BoxError> {
             .first(&mut *tenancy.public()?)
             .optional()?;
         let Some(hotel) = next else { return Ok(()) };
-        let done = tenancy.provision_job(&InTenant::new(&hotel, ProvisionTenant::new())?);
-        if let Err(error) = done {
+        let job = InTenant::new(&hotel, ProvisionTenant::new())?;
+        if let Err(error) = tenancy.provision_job(&job) {
+            // Without a reason the page would say for ever that the hotel is being opened: it waits.
+            let Provisioning::Failed { .. } = tenancy.provisioning(job.tenant())? else {
+                return Err(error.into());
+            };
             log::error!(
                 "{} was not opened: {}",
                 hotel.schema_name,
