@@ -63,18 +63,30 @@ impl Hasher {
         Ok(hash.to_string())
     }
 
-    /// Whether `hash` was made of this password, at whatever cost. Takes the same time for any
-    /// wrong one.
+    /// Whether `hash` was made of this password, at whatever cost.
     ///
-    /// `false` for a string that is no hash of argon2.
+    /// `false` for a string that is no hash of argon2. Takes the time of the hash's cost, or of
+    /// this hasher's for such a string.
     #[must_use]
     pub fn verify(&self, password: &Password, hash: &str) -> bool {
         password.check_length().is_ok()
-            && PasswordHash::new(hash).is_ok_and(|hash| {
-                Argon2::from(&self.params)
-                    .verify_password(password.expose_plain_text().as_bytes(), &hash)
-                    .is_ok()
+            && self.matches(password, hash).unwrap_or_else(|| {
+                // An answer that came at once would tell that there is someone who has no password.
+                let _ = self.hash(password);
+                false
             })
+    }
+
+    /// `None` if it is no hash of argon2, or no whole one.
+    fn matches(&self, password: &Password, hash: &str) -> Option<bool> {
+        let hash = PasswordHash::new(hash).ok()?;
+        let _ = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+        let password = password.expose_plain_text().as_bytes();
+        match Argon2::from(&self.params).verify_password(password, &hash) {
+            Ok(()) => Some(true),
+            Err(argon2::password_hash::Error::PasswordInvalid) => Some(false),
+            Err(_) => None,
+        }
     }
 
     /// Whether `hash` was made at another cost or by another algorithm than this hasher's.
@@ -147,6 +159,24 @@ mod tests {
         for text in ["", "!", "correct horse", "$1$abc$def"] {
             assert!(cheap().needs_rehash(text), "{text}");
             assert!(!cheap().verify(&password(), text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_takes_as_long_as_a_wrong_password() {
+        use std::time::{Duration, Instant};
+
+        let dear = Hasher::with_cost(16 * 1024, 2, 1).expect("a cost");
+        let hash = dear.hash(&password()).expect("a hash");
+        let time = |hash: &str| -> Duration {
+            let begun = Instant::now();
+            assert!(!dear.verify(&"wrong".into(), hash));
+            begun.elapsed()
+        };
+        let of_a_hash = time(&hash);
+        let without_its_end = hash.rsplit_once('$').expect("parts").0;
+        for text in ["!", "$1$abc$def", without_its_end] {
+            assert!(time(text) * 10 > of_a_hash, "{text}");
         }
     }
 

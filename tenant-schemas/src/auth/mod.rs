@@ -72,8 +72,10 @@
 //!
 //! A password is stored as a hash of argon2id with a random salt, see
 //! [`Hasher`]; [`Password`] is in no `Debug` output. [`authenticate`] works as
-//! long for a user who does not exist as for a wrong password. It does not
-//! count attempts: limit them in front of it. Hashing keeps a processor busy
+//! long for a user who does not exist as for a wrong password of one whose hash
+//! has the cost of today; after the cost was raised, those who have not logged in
+//! since are told by their time. It does not count attempts: limit them in front
+//! of it. Hashing keeps a processor busy
 //! for some ten milliseconds, on purpose: in asynchronous programs call it where
 //! blocking is allowed.
 //!
