@@ -103,7 +103,9 @@ impl<T: TenantModel> DirectoryBuilder<T> {
 
     /// Sets where to listen. Defaults to the URL of the tenancy's database.
     ///
-    /// For programs behind a pooler that keeps no connection for a listener.
+    /// For programs behind a pooler that keeps no connection for a listener. Unless the URL
+    /// has them, `connect_timeout` is 5 seconds and `tcp_user_timeout` 4: a server that is
+    /// gone without a word is found out by then.
     pub fn listen_on(self, database_url: impl Into<String>) -> Self {
         Self {
             listen_url: Some(database_url.into()),
@@ -457,14 +459,15 @@ impl<T: TenantModel> Inner<T> {
         Ok(found.map(Arc::new))
     }
 
-    /// Forgets everything, and takes `names` for all that there are.
-    pub(super) fn begin(&self, names: Option<Names>) {
-        let names = names.map(|names| self.hashes(&names));
+    /// Forgets everything, and collects the names that come from here on, for
+    /// [`renew`](Self::renew); returns since when, as that takes it.
+    pub(super) fn begin(&self) -> u64 {
         let mut state = self.write();
         state.epoch += 1;
-        state.names = names;
+        state.names = self.knows_names.then(HashSet::new);
         self.known.clear();
         self.absent.clear();
+        state.epoch
     }
 
     /// Takes `names`, which were read since `epoch`, for all that there are.
@@ -474,11 +477,15 @@ impl<T: TenantModel> Inner<T> {
     pub(super) fn renew(&self, names: Option<Names>, epoch: u64) {
         let mut names = names.map(|names| self.hashes(&names));
         let mut state = self.write();
-        if state.epoch != epoch
-            && let (Some(new), Some(known)) = (&mut names, &state.names)
-        {
+        if state.epoch != epoch {
             // Some of those that came meanwhile may not have been read.
-            new.extend(known);
+            names = match (names, &state.names) {
+                (Some(mut new), Some(known)) => {
+                    new.extend(known);
+                    Some(new)
+                }
+                _ => None,
+            };
         }
         state.names = names;
     }

@@ -23,6 +23,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How long such a sign is good for. A server that can't be reached may be telling others of changes.
 const LEASE: Duration = Duration::from_secs(4);
 
+/// Settings of libpq: in seconds to be connected, in milliseconds until what is sent has arrived.
+const LIMITS: [(&str, &str); 2] = [("connect_timeout", "5"), ("tcp_user_timeout", "4000")];
+
 /// How long to wait before connecting again, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
@@ -69,7 +72,7 @@ fn run<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) {
 /// Listens until the connection fails, or the directory is gone.
 fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) -> Result<()> {
     let failed = |error| Error::database("listening to changes of tenants", error);
-    let mut conn = PgConnection::establish(url).map_err(Error::Connect)?;
+    let mut conn = PgConnection::establish(&with_limits(url)).map_err(Error::Connect)?;
     sql::changes::listen(&mut conn).map_err(failed)?;
     let mut beat = Instant::now();
     let mut last_read = beat;
@@ -77,9 +80,11 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
         let Some(inner) = inner.upgrade() else {
             return Ok(());
         };
+        let epoch = inner.begin();
         let names = names(&inner, &mut conn)?;
-        // From here on nothing can be missed: what was committed before is read, the rest is heard.
-        inner.begin(names);
+        // From here on nothing can be missed: what was committed before is read, the rest is heard,
+        // or this process did it meanwhile.
+        inner.renew(names, epoch);
         inner.vouch(beat + LEASE);
     }
     let _ = ready.send(());
@@ -115,6 +120,30 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
     }
 }
 
+/// The URL, with limits to how long a server that is gone without a word is waited for, unless it
+/// has its own: the system's are a quarter of an hour.
+fn with_limits(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in LIMITS {
+        if url.contains(&format!("{name}=")) {
+            continue;
+        }
+        let separator = match url.split_once("://") {
+            None => " ",
+            Some((_, rest)) => {
+                // What is in front of an `@` is a password, which may have a `?` in it.
+                let host = match rest.split_once('@') {
+                    Some((user, host)) if !user.contains('/') => host,
+                    _ => rest,
+                };
+                if host.contains('?') { "&" } else { "?" }
+            }
+        };
+        url = format!("{url}{separator}{name}={value}");
+    }
+    url
+}
+
 /// The names of all tenants; `None` if they are too many, or not wanted.
 fn names<T: TenantModel>(inner: &Inner<T>, conn: &mut PgConnection) -> Result<Option<Names>> {
     let failed = |error| Error::database("reading the names of the tenants", error);
@@ -138,4 +167,32 @@ fn names<T: TenantModel>(inner: &Inner<T>, conn: &mut PgConnection) -> Result<Op
     }
     let few = names.0.len() + names.1.len() < MAX_NAMES;
     Ok((inner.knows_names && few).then_some(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_limits;
+
+    #[test]
+    fn the_limits_are_put_behind_a_url_of_either_kind() {
+        let both = "connect_timeout=5&tcp_user_timeout=4000";
+        for (url, expected) in [
+            ("postgres://u@h/a", format!("postgres://u@h/a?{both}")),
+            ("postgres://u:p?w@h", format!("postgres://u:p?w@h?{both}")),
+            (
+                "postgres://h/a?options=-c%20a%3D1@",
+                format!("postgres://h/a?options=-c%20a%3D1@&{both}"),
+            ),
+            (
+                "postgres://h/a?connect_timeout=60",
+                "postgres://h/a?connect_timeout=60&tcp_user_timeout=4000".to_owned(),
+            ),
+            (
+                "host=h dbname=a",
+                "host=h dbname=a connect_timeout=5 tcp_user_timeout=4000".to_owned(),
+            ),
+        ] {
+            assert_eq!(with_limits(url), expected);
+        }
+    }
 }

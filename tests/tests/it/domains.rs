@@ -2,13 +2,15 @@
 
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+use tenant_schemas::resolve::Directory;
 use tenant_schemas::testing::TestDatabase;
 use tenant_schemas::{
-    App, AppScope, DomainModel, Domains as _, Error, Lifecycle as _, SchemaName, Tenancy,
-    TenantConnection, TenantModel,
+    App, AppScope, DomainModel, Domains as _, Error, Lifecycle as _, SaveOptions, SchemaName,
+    Tenancy, TenantConnection, TenantModel,
 };
 
 use crate::support::{Client, Db, client, hotels, sql_app, strings};
@@ -284,4 +286,33 @@ fn a_domain_on_the_row_is_a_host_name_that_nobody_has() {
     let names = strings(&mut *conn, "SELECT name AS value FROM clients");
     assert_eq!(names, ["Acme, Inc."]);
     assert_eq!(Client::all(&mut conn).expect("read"), [acme]);
+}
+
+#[test]
+fn c77_a_tenant_that_is_saved_while_the_directory_reads_the_names_is_found_at_once() {
+    let firms = Firms::new();
+    let mut hands = PgConnection::establish(&firms.database.url()).expect("a connection");
+    // The names of schemas are read before those of domains.
+    hands
+        .batch_execute("BEGIN; LOCK TABLE firm_domains IN ACCESS EXCLUSIVE MODE")
+        .expect("locked");
+    let directory = thread::scope(|scope| {
+        let building = scope.spawn(|| Directory::builder(&firms.tenancy).build());
+        let waits = "SELECT count(*)::text AS value FROM pg_locks \
+                     WHERE relation = 'firm_domains'::regclass AND NOT granted";
+        while strings(&mut hands, waits) != ["1"] {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let mut acme = Firm::new("acme".parse::<SchemaName>().expect("a name"));
+        let later = SaveOptions::new().auto_create_schema(false);
+        acme.save_with(&mut firms.tenancy.public().expect("public"), later)
+            .expect("saved");
+        hands.batch_execute("COMMIT").expect("unlocked");
+        building.join().expect("no panic")
+    });
+    assert!(directory.is_listening());
+    let found = directory.by_schema("acme").expect("asked");
+    assert!(found.is_some());
+    assert!(directory.by_schema("nobody").expect("asked").is_none());
+    assert_eq!(directory.queries(), 1, "the names are known");
 }
