@@ -2,18 +2,21 @@
 
 use std::time::{Duration, SystemTime};
 
+use apalis::prelude::*;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
 use serde::{Deserialize, Serialize};
-use tenant_schemas::jobs::apalis::{PostgresQueue, TenantTask, provision_tenant};
+use tenant_schemas::jobs::apalis::{PostgresQueue, TenancyLayer, TenantTask, provision_tenant};
 use tenant_schemas::jobs::{
     InTenant, ProvisionTenant, Provisioning, Shared, SharedJob, TenantRef, provision_later,
 };
 use tenant_schemas::{Error, Lifecycle as _, SaveOptions, TenantConnection};
 
-use crate::queue::{AddRoom, Task, add, add_room, pool, postgres, work_until, worker};
-use crate::support::{Client, Db, client, customers, hotels, rooms_of};
+use crate::queue::{
+    AddRoom, Task, add, add_room, pool, postgres, to, work_until, worker, worker_name,
+};
+use crate::support::{Client, Db, client, customers, hotels, rooms_of, strings};
 
 /// Sends a room to the tenant of a connection's scope.
 fn send(conn: &mut TenantConnection, name: &str) -> Result<bool, Error> {
@@ -120,6 +123,53 @@ async fn two_tenants_can_choose_the_same_idempotency_key() {
         queue.push(&mut conn, &envelope).expect("sent")
     });
     assert_eq!(pushed, [true, true]);
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_is_held_back_keeps_the_place_of_no_other() {
+    let db = Db::new();
+    let pool = pool(&db).await;
+    let mut bare = client("bare");
+    let without = SaveOptions::new().auto_create_schema(false);
+    let mut conn = db.tenancy.public().expect("public");
+    bare.save_with(&mut conn, without).expect("saved");
+    let acme = db.tenant("acme");
+    let mut storage = postgres::<Task>(&pool);
+    storage.push(to(&bare, "Held")).await.expect("sent");
+    let layer = TenancyLayer::new(db.tenancy.clone()).pause(Duration::from_secs(5));
+    let worker = WorkerBuilder::new(worker_name())
+        .backend(
+            storage
+                .clone()
+                .poll_with_interval(Duration::from_millis(20)),
+        )
+        .layer(layer)
+        .concurrency(1)
+        .build(add_room);
+    let (tenancy, tenant, url) = (db.tenancy.clone(), acme.clone(), db.database.url());
+    let mut raw = PgConnection::establish(&url).expect("a connection");
+    let running = "SELECT count(*)::text AS value FROM apalis.jobs WHERE status = 'Running'";
+    let (mut sent, mut hands) = (false, db.tenancy.public().expect("public"));
+    work_until!(worker, move || {
+        let at_work = strings(&mut raw, running);
+        if !sent && at_work == ["1"] {
+            let job = AddRoom {
+                name: "Blue".to_owned(),
+            };
+            let envelope = InTenant::new(&tenant, job).expect("an envelope");
+            PostgresQueue::new("rooms")
+                .push(&mut hands, &envelope)
+                .expect("sent");
+            sent = true;
+        }
+        let done = !rooms_of(&mut tenancy.tenant(&tenant).expect("acme")).is_empty();
+        assert!(
+            !done || strings(&mut raw, running) != ["0"],
+            "it is held still"
+        );
+        done
+    });
     pool.close().await;
 }
 

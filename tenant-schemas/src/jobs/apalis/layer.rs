@@ -47,6 +47,8 @@ impl<T: TenantModel> TenancyLayer<T> {
     ///
     /// Twice as long after each attempt, up to 15 seconds: storages try again at
     /// once, and would have used up their attempts before a tenant is provisioned.
+    /// It keeps the place of no other task if the worker's limit of concurrency comes
+    /// behind this layer.
     pub fn pause(self, pause: Duration) -> Self {
         Self { pause, ..self }
     }

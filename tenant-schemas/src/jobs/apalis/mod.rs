@@ -59,7 +59,8 @@
 //! tenant looked for anew each time. One whose tenant is not ready is held back
 //! for a moment first: see [`TenancyLayer::pause`]. A retry policy in the
 //! worker goes before the layer, `.retry(..).layer(TenancyLayer::new(..))`, so
-//! that it sees what was killed.
+//! that it sees what was killed. A limit goes behind it, `.layer(..).concurrency(4)`:
+//! in front, tasks that are held back would keep the places of others.
 //!
 //! # The queue
 //!
