@@ -234,6 +234,13 @@ pub struct Admission<T: TenantModel> {
     /// How many bytes of its path are to be taken away before it is routed.
     pub stripped: usize,
     /// When that was looked up, or before.
+    #[cfg_attr(
+        not(any(feature = "actix", feature = "tower")),
+        expect(
+            dead_code,
+            reason = "who enters requests by hand asks for a scope of its own"
+        )
+    )]
     pub(super) read: Instant,
 }
 

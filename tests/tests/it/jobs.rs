@@ -1,14 +1,19 @@
 //! A job and its tenant: what travels, where it runs, and when it does not.
 
+use std::cell::RefCell;
+
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 use tenant_schemas::TenantConnection;
 use tenant_schemas::jobs::{GiveUp, InTenant, JobError, Shared, SharedJob, TenantRef};
-use tenant_schemas::{AppScope, DeleteOptions, Error, Lifecycle as _, SaveOptions, SchemaName};
+use tenant_schemas::testing::TestDatabase;
+use tenant_schemas::{
+    AppScope, DeleteOptions, Error, Lifecycle as _, SaveOptions, SchemaName, Tenancy, TenantModel,
+};
 
 use crate::support::{
-    Client, Db, client, customers, hotels, insert_room, name, rooms_of, sql_app, strings,
+    Client, Db, client, clients, customers, hotels, insert_room, name, rooms_of, sql_app, strings,
 };
 
 /// Adds a room to a hotel, with the same number in each.
@@ -499,4 +504,83 @@ fn a_job_can_say_that_no_retry_helps() {
     assert!(!error.can_retry());
     let source = std::error::Error::source(&error).expect("a cause");
     assert_eq!(source.to_string(), "the address is wrong");
+}
+
+thread_local! {
+    /// What happens while a row of [`Slow`] is read.
+    static WHILE_READ: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// A tenant model over the same table, of which a row takes a while to be read.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, TenantModel)]
+#[diesel(table_name = clients)]
+struct Slow {
+    id: i32,
+    schema_name: SchemaName,
+    domain_url: String,
+    #[diesel(deserialize_as = Slowly)]
+    name: String,
+    #[tenant(default = true)]
+    on_trial: bool,
+}
+
+struct Slowly(String);
+
+impl Queryable<diesel::sql_types::Text, diesel::pg::Pg> for Slowly {
+    type Row = String;
+
+    fn build(name: String) -> diesel::deserialize::Result<Self> {
+        if let Some(happens) = WHILE_READ.take() {
+            happens();
+        }
+        Ok(Self(name))
+    }
+}
+
+impl From<Slowly> for String {
+    fn from(Slowly(name): Slowly) -> Self {
+        name
+    }
+}
+
+#[test]
+fn c60_a_job_whose_tenants_name_goes_to_another_while_its_row_is_read_does_not_run_there() {
+    let database = TestDatabase::new().expect("a database");
+    let tenancy = Tenancy::<Slow>::builder(database.url())
+        .app(customers())
+        .app(hotels())
+        .build()
+        .expect("a tenancy");
+    let shared = tenancy.migrate().shared().run().expect("a report");
+    shared.into_result().expect("migrated");
+    let [mut acme, mut globex] = ["acme", "globex"].map(|schema| {
+        let mut tenant = Slow::new(name(schema), format!("{schema}.my-domain.com"));
+        tenant
+            .save(&mut tenancy.public().expect("public"))
+            .expect("saved");
+        insert_room(
+            &mut tenancy.tenant(&tenant).expect("a connection"),
+            1,
+            schema,
+        );
+        tenant
+    });
+    let envelope = InTenant::new(&acme, ()).expect("an envelope");
+    let other = tenancy.clone();
+    WHILE_READ.set(Some(Box::new(move || {
+        let mut conn = other.public().expect("public");
+        acme.rename(&mut conn, &name("acme_inc")).expect("renamed");
+        globex.rename(&mut conn, &name("acme")).expect("renamed");
+    })));
+    let rooms = || tenancy.run_job(&envelope, |conn, ()| Ok::<_, Error>(rooms_of(conn)));
+    let ran = rooms();
+    let there = "SELECT name AS value FROM acme.rooms";
+    let mut raw = PgConnection::establish(&database.url()).expect("a connection");
+    assert_eq!(
+        strings(&mut raw, there),
+        ["globex"],
+        "that is there to be read"
+    );
+    assert!(matches!(ran, Err(JobError::NoSchema { .. })), "{ran:?}");
+    assert_eq!(rooms().expect("found anew"), ["acme"]);
 }

@@ -37,6 +37,7 @@ macro_rules! checks_of {
             c76_a_path_that_is_bypassed_has_no_tenant,
             c76_a_suspended_tenant_is_403,
             c76_a_tenant_without_a_schema_is_503_until_it_has_one,
+            c79_a_tenant_whose_name_goes_to_another_before_it_is_entered_gets_nothing_of_the_others,
             c79_parallel_requests_of_many_tenants_never_mix,
             c79_a_panic_in_a_handler_leaves_the_pool_clean,
             c79_a_panic_in_a_closure_leaves_the_pool_clean,

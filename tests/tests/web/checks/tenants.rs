@@ -1,5 +1,8 @@
 //! The tenant at hand, routes of its own, and other ways to name it than by host.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http_body_util::Empty;
 use hyper::Request;
 use hyper::header::HOST;
@@ -8,7 +11,7 @@ use tenant_schemas::web::Unknown;
 use tenant_schemas::{Lifecycle as _, SaveOptions};
 
 use crate::http::{self, Answer};
-use crate::support::client;
+use crate::support::{client, name};
 use crate::world::{Framework, Served, World};
 
 pub(crate) fn c74_subdomains_name_schemas<F: Framework>() {
@@ -255,6 +258,39 @@ pub(crate) fn c76_a_suspended_tenant_is_403<F: Framework>() {
     served
         .get("acme.my-domain.com", "/rooms")
         .is(200, "acme's own");
+}
+
+pub(crate) fn c79_a_tenant_whose_name_goes_to_another_before_it_is_entered_gets_nothing_of_the_others<
+    F: Framework,
+>() {
+    for remembered in [false, true] {
+        let world = World::new();
+        let armed = Arc::new(AtomicBool::new(false));
+        let (swaps, tenancy) = (Arc::clone(&armed), world.db.tenancy.clone());
+        let (acme, globex) = (world.acme.clone(), world.globex.clone());
+        // Between the look at the row and the scope, a site asks this.
+        let site = world.site().suspended_if(move |_| {
+            if swaps.swap(false, Ordering::SeqCst) {
+                let mut conn = tenancy.public().expect("public");
+                let [mut acme, mut globex] = [&acme, &globex].map(Clone::clone);
+                acme.rename(&mut conn, &name("acme_inc")).expect("renamed");
+                globex.rename(&mut conn, &name("acme")).expect("renamed");
+            }
+            false
+        });
+        let served = F::serve(site.build());
+        let rooms = || served.get("acme.my-domain.com", "/rooms");
+        if remembered {
+            rooms().is(200, "acme's own");
+        }
+        armed.store(true, Ordering::SeqCst);
+        let answer = rooms();
+        assert!(!armed.load(Ordering::SeqCst), "the names were swapped");
+        let there = world.db.strings("SELECT name AS value FROM acme.rooms");
+        assert_eq!(there, ["globex's own"], "that is there to be read");
+        assert_eq!(answer.status, 503, "{remembered}: {answer:?}");
+        rooms().is(200, "acme's own");
+    }
 }
 
 pub(crate) fn c76_a_tenant_without_a_schema_is_503_until_it_has_one<F: Framework>() {
