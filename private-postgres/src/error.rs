@@ -5,7 +5,9 @@ use std::time::Duration;
 use std::{fmt, io};
 
 /// Why there is no server.
-#[derive(Debug)]
+///
+/// `Debug` prints the message and its cause, not the variant: it is what `fn main` prints that
+/// returns an error, and what `unwrap` does, and there the reader needs the way out.
 #[non_exhaustive]
 pub enum Error {
     /// There is no PostgreSQL, or not the major version that was asked for.
@@ -110,6 +112,16 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        match std::error::Error::source(self) {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -161,5 +173,23 @@ fn install_command(major: Option<u32>) -> String {
         format!("zypper install postgresql{major}-server postgresql{major}-contrib")
     } else {
         "your package manager (the package is often called postgresql-server)".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_is_the_message_with_its_cause() {
+        let error = Error::NotFound {
+            major: Some(17),
+            package: "there is no npm".into(),
+        };
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = Err::<(), _>(refused).attempt(|| "make it".into());
+        let error = error.expect_err("refused");
+        assert_eq!(format!("{error:?}"), "could not make it: permission denied");
     }
 }

@@ -4,6 +4,7 @@
 //! are shared; rooms and bookings are each hotel's own, in a schema of its own.
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use chrono::NaiveDate;
 use diesel::prelude::*;
@@ -20,11 +21,21 @@ struct Faulty;
 /// What the next release adds to `Hotels`.
 const NEXT_RELEASE: EmbeddedMigrations = embed_migrations!("migrations/release_2");
 
+fn main() -> ExitCode {
+    let Err(error) = chapter() else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("error: {error}");
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.for_each(|cause| eprintln!("cause: {cause}"));
+    ExitCode::FAILURE
+}
+
 #[expect(
     clippy::too_many_lines,
     reason = "a chapter is read from top to bottom"
 )]
-fn main() -> Result<(), Box<dyn Error>> {
+fn chapter() -> Result<(), Box<dyn Error>> {
     let database = Database::from_env()?;
     match &database {
         Database::Given(_) => println!("Using the database of DATABASE_URL."),
