@@ -3,10 +3,10 @@
 impl Domain {
     /// A new secondary `Domain` of a tenant, not saved yet.
     #[must_use]
-    pub fn new(domain: impl ::core::convert::Into<String>, tenant_id: i32) -> Self {
+    pub fn new(__domain: impl ::core::convert::Into<String>, __tenant_id: i32) -> Self {
         Self {
-            domain: ::core::convert::Into::into(domain),
-            tenant_id,
+            domain: ::core::convert::Into::into(__domain),
+            tenant_id: __tenant_id,
             is_primary: false,
             id: <i32 as ::core::default::Default>::default(),
         }
@@ -46,36 +46,36 @@ const _: () = {
         fn is_primary(&self) -> bool {
             self.is_primary
         }
-        fn set_primary(&mut self, primary: bool) {
-            self.is_primary = primary;
+        fn set_primary(&mut self, __primary: bool) {
+            self.is_primary = __primary;
         }
         fn insert_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<Self> {
-            let values = (
+            let __values = (
                 domains::domain.eq(&self.domain),
                 domains::tenant_id.eq(&self.tenant_id),
                 domains::is_primary.eq(&self.is_primary),
             );
-            let row = <Self as ::tenant_schemas::__private::diesel::SelectableHelper<
+            let __row = <Self as ::tenant_schemas::__private::diesel::SelectableHelper<
                 ::tenant_schemas::__private::diesel::pg::Pg,
             >>::as_returning();
             if ::tenant_schemas::RowId::is_unset(&self.id) {
                 ::tenant_schemas::__private::diesel::insert_into(domains::table)
-                    .values(values)
-                    .returning(row)
-                    .get_result(conn)
+                    .values(__values)
+                    .returning(__row)
+                    .get_result(__conn)
             } else {
                 ::tenant_schemas::__private::diesel::insert_into(domains::table)
-                    .values((domains::id.eq(&self.id), values))
-                    .returning(row)
-                    .get_result(conn)
+                    .values((domains::id.eq(&self.id), __values))
+                    .returning(__row)
+                    .get_result(__conn)
             }
         }
         fn update_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<
             ::core::option::Option<Self>,
         > {
@@ -92,33 +92,33 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_returning(),
                 )
-                .get_result(conn)
+                .get_result(__conn)
                 .optional()
         }
         fn delete_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<bool> {
             ::tenant_schemas::__private::diesel::delete(
                     domains::table.filter(domains::id.eq(&self.id)),
                 )
-                .execute(conn)
-                .map(|rows| rows != 0)
+                .execute(__conn)
+                .map(|__rows| __rows != 0)
         }
         fn demote_rows_of(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            tenant: &Self::TenantId,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __tenant: &Self::TenantId,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<()> {
             ::tenant_schemas::__private::diesel::update(
-                    domains::table.filter(domains::tenant_id.eq(tenant)),
+                    domains::table.filter(domains::tenant_id.eq(__tenant)),
                 )
                 .set(domains::is_primary.eq(false))
-                .execute(conn)
+                .execute(__conn)
                 .map(|_| ())
         }
         fn row_by_domain(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            domain: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __domain: &str,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<
             ::core::option::Option<Self>,
         > {
@@ -128,13 +128,13 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_select(),
                 )
-                .filter(domains::domain.eq(domain))
-                .first(conn)
+                .filter(domains::domain.eq(__domain))
+                .first(__conn)
                 .optional()
         }
         fn rows_of(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            tenant: &Self::TenantId,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __tenant: &Self::TenantId,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<::std::vec::Vec<Self>> {
             domains::table
                 .select(
@@ -142,8 +142,8 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_select(),
                 )
-                .filter(domains::tenant_id.eq(tenant))
-                .load(conn)
+                .filter(domains::tenant_id.eq(__tenant))
+                .load(__conn)
         }
     }
 };

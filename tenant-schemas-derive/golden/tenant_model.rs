@@ -4,12 +4,12 @@ impl Client {
     /// A new `Client`, not saved yet, whose other fields have their defaults.
     #[must_use]
     pub fn new(
-        schema_name: SchemaName,
-        domain_url: impl ::core::convert::Into<String>,
+        __schema_name: SchemaName,
+        __domain_url: impl ::core::convert::Into<String>,
     ) -> Self {
         Self {
-            schema_name,
-            domain_url: ::core::convert::Into::into(domain_url),
+            schema_name: __schema_name,
+            domain_url: ::core::convert::Into::into(__domain_url),
             id: <i32 as ::core::default::Default>::default(),
             name: <String as ::core::default::Default>::default(),
             paid_until: ::core::option::Option::None,
@@ -19,23 +19,23 @@ impl Client {
     }
     /// Sets `name`: The name on the invoice.
     #[must_use]
-    pub fn name(mut self, name: impl ::core::convert::Into<String>) -> Self {
-        self.name = ::core::convert::Into::into(name);
+    pub fn name(mut self, __value: impl ::core::convert::Into<String>) -> Self {
+        self.name = ::core::convert::Into::into(__value);
         self
     }
     /// Sets `paid_until`.
     #[must_use]
     pub fn paid_until(
         mut self,
-        paid_until: impl ::core::convert::Into<Option<NaiveDate>>,
+        __value: impl ::core::convert::Into<Option<NaiveDate>>,
     ) -> Self {
-        self.paid_until = ::core::convert::Into::into(paid_until);
+        self.paid_until = ::core::convert::Into::into(__value);
         self
     }
     /// Sets `on_trial`.
     #[must_use]
-    pub fn on_trial(mut self, on_trial: bool) -> Self {
-        self.on_trial = on_trial;
+    pub fn on_trial(mut self, __value: bool) -> Self {
+        self.on_trial = __value;
         self
     }
 }
@@ -105,8 +105,8 @@ const _: () = {
                     ::tenant_schemas::FieldRole::Plain,
                     false,
                     ::core::option::Option::Some(|| {
-                        let value: bool = true;
-                        ::std::string::ToString::to_string(&value)
+                        let __value: bool = true;
+                        ::std::string::ToString::to_string(&__value)
                     }),
                 ),
                 ::tenant_schemas::Field::new(
@@ -122,117 +122,117 @@ const _: () = {
             FIELDS
         }
         fn from_text(
-            text: &mut dyn ::core::ops::FnMut(
+            __text: &mut dyn ::core::ops::FnMut(
                 &::tenant_schemas::Field,
             ) -> ::core::option::Option<::std::string::String>,
         ) -> ::core::result::Result<
             Self,
             ::std::vec::Vec<::tenant_schemas::FieldError>,
         > {
-            let fields = <Self as ::tenant_schemas::TenantModel>::fields();
-            let mut form = ::tenant_schemas::__private::Form::new(fields, text);
-            let schema_name = ::tenant_schemas::__private::Form::value(
-                &mut form,
+            let __fields = <Self as ::tenant_schemas::TenantModel>::fields();
+            let mut __form = ::tenant_schemas::__private::Form::new(__fields, __text);
+            let __field_1 = ::tenant_schemas::__private::Form::value(
+                &mut __form,
                 1usize,
                 ::tenant_schemas::__private::parse_schema_name,
                 ::core::option::Option::None,
             );
-            let domain_url = ::tenant_schemas::__private::Form::value(
-                &mut form,
+            let __field_2 = ::tenant_schemas::__private::Form::value(
+                &mut __form,
                 2usize,
                 ::tenant_schemas::__private::parse,
                 ::core::option::Option::None,
             );
-            let name = ::tenant_schemas::__private::Form::value(
-                &mut form,
+            let __field_3 = ::tenant_schemas::__private::Form::value(
+                &mut __form,
                 3usize,
                 ::tenant_schemas::__private::parse,
                 ::core::option::Option::None,
             );
-            let paid_until = ::tenant_schemas::__private::Form::value(
-                &mut form,
+            let __field_4 = ::tenant_schemas::__private::Form::value(
+                &mut __form,
                 4usize,
-                |text| ::tenant_schemas::__private::parse_optional(
-                    text,
+                |__text| ::tenant_schemas::__private::parse_optional(
+                    __text,
                     ::tenant_schemas::__private::parse,
                 ),
                 ::core::option::Option::Some(|| -> Option<NaiveDate> {
                     ::core::option::Option::None
                 }),
             );
-            let on_trial = ::tenant_schemas::__private::Form::value(
-                &mut form,
+            let __field_5 = ::tenant_schemas::__private::Form::value(
+                &mut __form,
                 5usize,
                 ::tenant_schemas::__private::parse_bool,
                 ::core::option::Option::Some(|| -> bool { true }),
             );
             let (
-                ::core::option::Option::Some(schema_name),
-                ::core::option::Option::Some(domain_url),
-                ::core::option::Option::Some(name),
-                ::core::option::Option::Some(paid_until),
-                ::core::option::Option::Some(on_trial),
-            ) = (schema_name, domain_url, name, paid_until, on_trial) else {
-                return ::core::result::Result::Err(form.into_errors());
+                ::core::option::Option::Some(__field_1),
+                ::core::option::Option::Some(__field_2),
+                ::core::option::Option::Some(__field_3),
+                ::core::option::Option::Some(__field_4),
+                ::core::option::Option::Some(__field_5),
+            ) = (__field_1, __field_2, __field_3, __field_4, __field_5) else {
+                return ::core::result::Result::Err(__form.into_errors());
             };
             ::core::result::Result::Ok(Self {
-                schema_name,
-                domain_url,
-                name,
-                paid_until,
-                on_trial,
+                schema_name: __field_1,
+                domain_url: __field_2,
+                name: __field_3,
+                paid_until: __field_4,
+                on_trial: __field_5,
                 id: <i32 as ::core::default::Default>::default(),
                 created_at: <DateTime<Utc> as ::core::default::Default>::default(),
             })
         }
         fn set_text(
             &mut self,
-            field: &str,
-            text: &str,
+            __field: &str,
+            __text: &str,
         ) -> ::core::result::Result<(), ::tenant_schemas::FieldError> {
-            let fields = <Self as ::tenant_schemas::TenantModel>::fields();
-            match field {
+            let __fields = <Self as ::tenant_schemas::TenantModel>::fields();
+            match __field {
                 "schema_name" => {
                     self.schema_name = ::tenant_schemas::__private::parse_field(
-                        &fields[1usize],
-                        text,
+                        &__fields[1usize],
+                        __text,
                         ::tenant_schemas::__private::parse_schema_name,
                     )?;
                 }
                 "domain_url" => {
                     self.domain_url = ::tenant_schemas::__private::parse_field(
-                        &fields[2usize],
-                        text,
+                        &__fields[2usize],
+                        __text,
                         ::tenant_schemas::__private::parse,
                     )?;
                 }
                 "name" => {
                     self.name = ::tenant_schemas::__private::parse_field(
-                        &fields[3usize],
-                        text,
+                        &__fields[3usize],
+                        __text,
                         ::tenant_schemas::__private::parse,
                     )?;
                 }
                 "paid_until" => {
                     self.paid_until = ::tenant_schemas::__private::parse_field(
-                        &fields[4usize],
-                        text,
-                        |text| ::tenant_schemas::__private::parse_optional(
-                            text,
+                        &__fields[4usize],
+                        __text,
+                        |__text| ::tenant_schemas::__private::parse_optional(
+                            __text,
                             ::tenant_schemas::__private::parse,
                         ),
                     )?;
                 }
                 "on_trial" => {
                     self.on_trial = ::tenant_schemas::__private::parse_field(
-                        &fields[5usize],
-                        text,
+                        &__fields[5usize],
+                        __text,
                         ::tenant_schemas::__private::parse_bool,
                     )?;
                 }
                 _ => {
                     return ::core::result::Result::Err(
-                        ::tenant_schemas::__private::unknown_field(fields, field),
+                        ::tenant_schemas::__private::unknown_field(__fields, __field),
                     );
                 }
             }
@@ -247,8 +247,8 @@ const _: () = {
         fn schema_name(&self) -> &::tenant_schemas::SchemaName {
             &self.schema_name
         }
-        fn set_schema_name(&mut self, schema: ::tenant_schemas::SchemaName) {
-            self.schema_name = schema;
+        fn set_schema_name(&mut self, __schema: ::tenant_schemas::SchemaName) {
+            self.schema_name = __schema;
         }
         fn domain_url(&self) -> ::core::option::Option<&str> {
             ::core::option::Option::Some(
@@ -260,33 +260,33 @@ const _: () = {
         }
         fn insert_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<Self> {
-            let values = (
+            let __values = (
                 clients::schema_name.eq(&self.schema_name),
                 clients::domain_url.eq(&self.domain_url),
                 clients::name.eq(&self.name),
                 clients::paid_until.eq(&self.paid_until),
                 clients::on_trial.eq(&self.on_trial),
             );
-            let row = <Self as ::tenant_schemas::__private::diesel::SelectableHelper<
+            let __row = <Self as ::tenant_schemas::__private::diesel::SelectableHelper<
                 ::tenant_schemas::__private::diesel::pg::Pg,
             >>::as_returning();
             if ::tenant_schemas::RowId::is_unset(&self.id) {
                 ::tenant_schemas::__private::diesel::insert_into(clients::table)
-                    .values(values)
-                    .returning(row)
-                    .get_result(conn)
+                    .values(__values)
+                    .returning(__row)
+                    .get_result(__conn)
             } else {
                 ::tenant_schemas::__private::diesel::insert_into(clients::table)
-                    .values((clients::id.eq(&self.id), values))
-                    .returning(row)
-                    .get_result(conn)
+                    .values((clients::id.eq(&self.id), __values))
+                    .returning(__row)
+                    .get_result(__conn)
             }
         }
         fn update_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<
             ::core::option::Option<Self>,
         > {
@@ -305,22 +305,22 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_returning(),
                 )
-                .get_result(conn)
+                .get_result(__conn)
                 .optional()
         }
         fn delete_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<bool> {
             ::tenant_schemas::__private::diesel::delete(
                     clients::table.filter(clients::id.eq(&self.id)),
                 )
-                .execute(conn)
-                .map(|rows| rows != 0)
+                .execute(__conn)
+                .map(|__rows| __rows != 0)
         }
         fn row_by_id(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            id: &Self::Id,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __id: &Self::Id,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<
             ::core::option::Option<Self>,
         > {
@@ -330,13 +330,13 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_select(),
                 )
-                .filter(clients::id.eq(id))
-                .first(conn)
+                .filter(clients::id.eq(__id))
+                .first(__conn)
                 .optional()
         }
         fn row_by_schema(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            schema: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __schema: &str,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<
             ::core::option::Option<Self>,
         > {
@@ -346,13 +346,13 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_select(),
                 )
-                .filter(clients::schema_name.eq(schema))
-                .first(conn)
+                .filter(clients::schema_name.eq(__schema))
+                .first(__conn)
                 .optional()
         }
         fn row_by_domain(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            domain: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __domain: &str,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<
             ::core::option::Option<Self>,
         > {
@@ -362,12 +362,12 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_select(),
                 )
-                .filter(clients::domain_url.eq(domain))
-                .first(conn)
+                .filter(clients::domain_url.eq(__domain))
+                .first(__conn)
                 .optional()
         }
         fn rows(
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<::std::vec::Vec<Self>> {
             clients::table
                 .select(
@@ -375,23 +375,23 @@ const _: () = {
                         ::tenant_schemas::__private::diesel::pg::Pg,
                     >>::as_select(),
                 )
-                .load(conn)
+                .load(__conn)
         }
         fn rows_with(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            value: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __value: &str,
         ) -> ::tenant_schemas::__private::diesel::QueryResult<
             ::std::vec::Vec<(Self, ::core::option::Option<::std::string::String>)>,
         > {
-            let value = ::tenant_schemas::__private::diesel::dsl::sql::<
+            let __value = ::tenant_schemas::__private::diesel::dsl::sql::<
                 ::tenant_schemas::__private::diesel::sql_types::Nullable<
                     ::tenant_schemas::__private::diesel::sql_types::Text,
                 >,
-            >(value);
-            let row = <Self as ::tenant_schemas::__private::diesel::SelectableHelper<
+            >(__value);
+            let __row = <Self as ::tenant_schemas::__private::diesel::SelectableHelper<
                 ::tenant_schemas::__private::diesel::pg::Pg,
             >>::as_select();
-            clients::table.select((row, value)).load(conn)
+            clients::table.select((__row, __value)).load(__conn)
         }
     }
 };

@@ -1,4 +1,7 @@
 //! Models as tokens; nothing is decided here.
+//!
+//! Every binding begins with `__`. Diesel's columns are unit structs, so that beside a
+//! `use schema::clients::dsl::*` a binding that is called like a column would be a pattern of it.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -44,38 +47,38 @@ fn writing(row: &Row<'_>, id: &Column<'_>) -> TokenStream {
     quote! {
         fn insert_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> #diesel::QueryResult<Self> {
-            let values = (#(#inserted,)*);
-            let row = <Self as #diesel::SelectableHelper<#diesel::pg::Pg>>::as_returning();
+            let __values = (#(#inserted,)*);
+            let __row = <Self as #diesel::SelectableHelper<#diesel::pg::Pg>>::as_returning();
             if ::tenant_schemas::RowId::is_unset(&self.#id_field) {
-                #diesel::insert_into(#table::table).values(values).returning(row).get_result(conn)
+                #diesel::insert_into(#table::table).values(__values).returning(__row).get_result(__conn)
             } else {
                 #diesel::insert_into(#table::table)
-                    .values((#id_assignment, values))
-                    .returning(row)
-                    .get_result(conn)
+                    .values((#id_assignment, __values))
+                    .returning(__row)
+                    .get_result(__conn)
             }
         }
 
         fn update_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> #diesel::QueryResult<::core::option::Option<Self>> {
             #diesel::update(#table::table.filter(#table::#id_column.eq(&self.#id_field)))
                 .set((#(#updated,)*))
                 .returning(<Self as #diesel::SelectableHelper<#diesel::pg::Pg>>::as_returning())
-                .get_result(conn)
+                .get_result(__conn)
                 .optional()
         }
 
         fn delete_row(
             &self,
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> #diesel::QueryResult<bool> {
             #diesel::delete(#table::table.filter(#table::#id_column.eq(&self.#id_field)))
-                .execute(conn)
-                .map(|rows| rows != 0)
+                .execute(__conn)
+                .map(|__rows| __rows != 0)
         }
     }
 }

@@ -383,6 +383,107 @@ mod with_domains {
     }
 }
 
+mod beside_columns {
+    //! Models beside their columns. Those are unit structs: a binding of such a name would be a
+    //! pattern.
+
+    use diesel::Column;
+    use diesel::prelude::{Queryable, Selectable};
+    use tenant_schemas::{DomainModel, SchemaName, TenantModel};
+
+    use super::named;
+    use tables::firms::dsl::*;
+    use tables::hosts::dsl::*;
+
+    mod tables {
+        diesel::table! {
+            firms (id) {
+                id -> Integer,
+                schema_name -> Text,
+                domain_url -> Text,
+                plan -> Text,
+                text -> Text,
+                field -> Bool,
+                fields -> Nullable<Text>,
+                form -> Text,
+                value -> Text,
+                values -> Text,
+                schema -> Text,
+                conn -> Text,
+                found -> Text,
+            }
+        }
+
+        diesel::table! {
+            hosts (id) {
+                id -> Integer,
+                domain -> Text,
+                tenant_id -> Integer,
+                is_primary -> Bool,
+                primary -> Text,
+                tenant -> Text,
+            }
+        }
+    }
+
+    #[derive(Debug, Clone, Queryable, Selectable, TenantModel)]
+    #[diesel(table_name = tables::firms)]
+    struct Firm {
+        id: i32,
+        schema_name: SchemaName,
+        domain_url: String,
+        plan: String,
+        #[tenant(default = plan())]
+        text: String,
+        #[tenant(default = true)]
+        field: bool,
+        fields: Option<String>,
+        form: String,
+        value: String,
+        values: String,
+        schema: String,
+        conn: String,
+        found: String,
+    }
+
+    #[derive(Debug, Clone, Queryable, Selectable, DomainModel)]
+    #[diesel(table_name = tables::hosts)]
+    struct Host {
+        id: i32,
+        domain: String,
+        tenant_id: i32,
+        is_primary: bool,
+        primary: String,
+        tenant: String,
+    }
+
+    /// A function with the name of a field.
+    fn plan() -> String {
+        "basic".to_owned()
+    }
+
+    #[test]
+    fn columns_in_scope_are_no_patterns() {
+        assert_eq!(
+            (<value as Column>::NAME, <domain as Column>::NAME),
+            ("value", "domain")
+        );
+        let firm = Firm::new(named("acme"), "acme.example.com")
+            .value("a")
+            .field(false);
+        assert_eq!((firm.value.as_str(), firm.field), ("a", false));
+        let mut firm = Firm::from_text(&mut |asked| {
+            let given = !["field", "text"].contains(&asked.name);
+            given.then(|| asked.name.to_owned())
+        })
+        .expect("a tenant");
+        assert_eq!((firm.plan.as_str(), firm.text.as_str()), ("plan", "basic"));
+        firm.set_text("form", "b").expect("any text");
+        assert_eq!(firm.form, "b");
+        assert!(Host::new("acme.example.com", 1).primary().is_primary());
+    }
+}
+
 /// A room.
 #[tenant_app]
 #[derive(Debug, Queryable)]

@@ -62,8 +62,8 @@ fn getters(domain: &DomainRow<'_, '_>) -> TokenStream {
             self.#is_primary
         }
 
-        fn set_primary(&mut self, primary: bool) {
-            self.#is_primary = primary;
+        fn set_primary(&mut self, __primary: bool) {
+            self.#is_primary = __primary;
         }
     }
 }
@@ -76,27 +76,27 @@ fn rows(domain: &DomainRow<'_, '_>) -> TokenStream {
     let query = query(domain.row);
     quote! {
         fn demote_rows_of(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            tenant: &Self::TenantId,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __tenant: &Self::TenantId,
         ) -> #diesel::QueryResult<()> {
-            #diesel::update(#table::table.filter(#table::#tenant_id.eq(tenant)))
+            #diesel::update(#table::table.filter(#table::#tenant_id.eq(__tenant)))
                 .set(#table::#is_primary.eq(false))
-                .execute(conn)
+                .execute(__conn)
                 .map(|_| ())
         }
 
         fn row_by_domain(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            domain: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __domain: &str,
         ) -> #diesel::QueryResult<::core::option::Option<Self>> {
-            #query.filter(#table::#name.eq(domain)).first(conn).optional()
+            #query.filter(#table::#name.eq(__domain)).first(__conn).optional()
         }
 
         fn rows_of(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            tenant: &Self::TenantId,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __tenant: &Self::TenantId,
         ) -> #diesel::QueryResult<::std::vec::Vec<Self>> {
-            #query.filter(#table::#tenant_id.eq(tenant)).load(conn)
+            #query.filter(#table::#tenant_id.eq(__tenant)).load(__conn)
         }
     }
 }
@@ -123,12 +123,12 @@ fn constructor(domain: &DomainRow<'_, '_>) -> TokenStream {
             #[doc = #new_doc]
             #[must_use]
             #vis fn new(
-                #name: impl ::core::convert::Into<#name_type>,
-                #tenant_id: #tenant_type,
+                __domain: impl ::core::convert::Into<#name_type>,
+                __tenant_id: #tenant_type,
             ) -> Self {
                 Self {
-                    #name: ::core::convert::Into::into(#name),
-                    #tenant_id,
+                    #name: ::core::convert::Into::into(__domain),
+                    #tenant_id: __tenant_id,
                     #is_primary: false,
                     #(#others)*
                 }

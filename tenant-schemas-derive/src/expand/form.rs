@@ -62,23 +62,23 @@ fn default_text(column: &Column<'_>) -> TokenStream {
     let (ty, inner) = (column.ty, column.inner());
     let written = match (default_literal(column), column.optional()) {
         (Some(value), _) => quote! {
-            let value: #inner = #value;
-            ::std::string::ToString::to_string(&value)
+            let __value: #inner = #value;
+            ::std::string::ToString::to_string(&__value)
         },
         (None, None) => {
             let value = default(column);
             let write = quote_spanned!(ty.span()=> ::std::string::ToString::to_string);
             quote! {
-                let value: #ty = #value;
-                #write(&value)
+                let __value: #ty = #value;
+                #write(&__value)
             }
         }
         (None, Some(_)) => {
             let value = default(column);
             let write = quote_spanned!(inner.span()=> ::std::string::ToString::to_string);
             quote! {
-                let value: #ty = #value;
-                value.as_ref().map(#write).unwrap_or_default()
+                let __value: #ty = #value;
+                __value.as_ref().map(#write).unwrap_or_default()
             }
         }
     };
@@ -86,21 +86,24 @@ fn default_text(column: &Column<'_>) -> TokenStream {
 }
 
 fn from_text(row: &Row<'_>) -> TokenStream {
-    let form = Ident::new("form", Span::mixed_site());
-    let given = row
+    let form = local("__form");
+    let given: Vec<_> = row
         .columns
         .iter()
         .enumerate()
-        .filter(|(_, column)| column.is_from_text());
-    let (names, values): (Vec<_>, Vec<_>) = given
-        .map(|(at, column)| {
-            let (parse, missing) = (parse(column), missing(column));
-            let value = quote_spanned! {column.ty.span()=>
-                ::tenant_schemas::__private::Form::value(&mut #form, #at, #parse, #missing)
-            };
-            (column.ident, value)
-        })
-        .unzip();
+        .filter(|(_, column)| column.is_from_text())
+        .collect();
+    let names = given.iter().map(|(_, column)| column.ident);
+    let bindings: Vec<_> = given
+        .iter()
+        .map(|(at, _)| local(&format!("__field_{at}")))
+        .collect();
+    let values = given.iter().map(|(at, column)| {
+        let (parse, missing) = (parse(column), missing(column));
+        quote_spanned! {column.ty.span()=>
+            ::tenant_schemas::__private::Form::value(&mut #form, #at, #parse, #missing)
+        }
+    });
     let others = row
         .columns
         .iter()
@@ -111,22 +114,23 @@ fn from_text(row: &Row<'_>) -> TokenStream {
         });
     quote! {
         fn from_text(
-            text: &mut dyn ::core::ops::FnMut(
+            __text: &mut dyn ::core::ops::FnMut(
                 &::tenant_schemas::Field,
             ) -> ::core::option::Option<::std::string::String>,
         ) -> ::core::result::Result<Self, ::std::vec::Vec<::tenant_schemas::FieldError>> {
-            let fields = <Self as ::tenant_schemas::TenantModel>::fields();
-            let mut #form = ::tenant_schemas::__private::Form::new(fields, text);
-            #(let #names = #values;)*
-            let (#(::core::option::Option::Some(#names),)*) = (#(#names,)*) else {
+            let __fields = <Self as ::tenant_schemas::TenantModel>::fields();
+            let mut #form = ::tenant_schemas::__private::Form::new(__fields, __text);
+            #(let #bindings = #values;)*
+            let (#(::core::option::Option::Some(#bindings),)*) = (#(#bindings,)*) else {
                 return ::core::result::Result::Err(#form.into_errors());
             };
-            ::core::result::Result::Ok(Self { #(#names,)* #(#others,)* })
+            ::core::result::Result::Ok(Self { #(#names: #bindings,)* #(#others,)* })
         }
     }
 }
 
 fn set_text(row: &Row<'_>) -> TokenStream {
+    let (fields, text) = (local("__fields"), local("__text"));
     let given = row
         .columns
         .iter()
@@ -136,28 +140,34 @@ fn set_text(row: &Row<'_>) -> TokenStream {
         let (name, ident, parse) = (column.field_name(), column.ident, parse(column));
         quote_spanned! {column.ty.span()=>
             #name => {
-                self.#ident = ::tenant_schemas::__private::parse_field(&fields[#at], text, #parse)?;
+                self.#ident =
+                    ::tenant_schemas::__private::parse_field(&#fields[#at], #text, #parse)?;
             }
         }
     });
     quote! {
         fn set_text(
             &mut self,
-            field: &str,
-            text: &str,
+            __field: &str,
+            #text: &str,
         ) -> ::core::result::Result<(), ::tenant_schemas::FieldError> {
-            let fields = <Self as ::tenant_schemas::TenantModel>::fields();
-            match field {
+            let #fields = <Self as ::tenant_schemas::TenantModel>::fields();
+            match __field {
                 #(#arms)*
                 _ => {
                     return ::core::result::Result::Err(
-                        ::tenant_schemas::__private::unknown_field(fields, field),
+                        ::tenant_schemas::__private::unknown_field(#fields, __field),
                     );
                 }
             }
             ::core::result::Result::Ok(())
         }
     }
+}
+
+/// A binding that is the same wherever the tokens around it come from.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
 }
 
 /// What a field gets when no text is given for it: code for an `Option<fn() -> T>`.
@@ -180,7 +190,7 @@ fn parse(column: &Column<'_>) -> TokenStream {
         quote_spanned!(inner.span()=> ::tenant_schemas::__private::parse)
     };
     if column.optional().is_some() {
-        quote!(|text| ::tenant_schemas::__private::parse_optional(text, #parse))
+        quote!(|__text| ::tenant_schemas::__private::parse_optional(__text, #parse))
     } else {
         parse
     }

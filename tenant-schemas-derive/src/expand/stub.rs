@@ -22,7 +22,6 @@ pub(crate) fn expand(derive: Derive, item: &DeriveInput) -> TokenStream {
     };
     quote! {
         #[automatically_derived]
-        #[allow(unused_variables, reason = "nothing works here")]
         impl #parameters ::tenant_schemas::#model for #ident #arguments #bounds {
             type Id = i32;
             #items
@@ -33,37 +32,37 @@ pub(crate) fn expand(derive: Derive, item: &DeriveInput) -> TokenStream {
 fn tenant() -> TokenStream {
     let diesel = diesel();
     let unreachable = quote!({ ::core::unreachable!() });
-    let conn = quote!(conn: &mut ::tenant_schemas::TenantConnection);
+    let conn = quote!(_: &mut ::tenant_schemas::TenantConnection);
     let maybe_row = quote!(#diesel::QueryResult<::core::option::Option<Self>>);
     quote! {
         fn table() -> ::tenant_schemas::TableName #unreachable
         fn fields() -> &'static [::tenant_schemas::Field] #unreachable
         fn from_text(
-            text: &mut dyn ::core::ops::FnMut(
+            _: &mut dyn ::core::ops::FnMut(
                 &::tenant_schemas::Field,
             ) -> ::core::option::Option<::std::string::String>,
         ) -> ::core::result::Result<Self, ::std::vec::Vec<::tenant_schemas::FieldError>> #unreachable
         fn set_text(
             &mut self,
-            field: &str,
-            text: &str,
+            _: &str,
+            _: &str,
         ) -> ::core::result::Result<(), ::tenant_schemas::FieldError> #unreachable
         fn id(&self) -> &Self::Id #unreachable
         fn forget_id(&mut self) #unreachable
         fn schema_name(&self) -> &::tenant_schemas::SchemaName #unreachable
-        fn set_schema_name(&mut self, schema: ::tenant_schemas::SchemaName) #unreachable
+        fn set_schema_name(&mut self, _: ::tenant_schemas::SchemaName) #unreachable
         fn domain_url(&self) -> ::core::option::Option<&str> #unreachable
         fn tenant_type(&self) -> ::core::option::Option<::std::string::String> #unreachable
         fn insert_row(&self, #conn) -> #diesel::QueryResult<Self> #unreachable
         fn update_row(&self, #conn) -> #maybe_row #unreachable
         fn delete_row(&self, #conn) -> #diesel::QueryResult<bool> #unreachable
-        fn row_by_id(#conn, id: &Self::Id) -> #maybe_row #unreachable
-        fn row_by_schema(#conn, schema: &str) -> #maybe_row #unreachable
-        fn row_by_domain(#conn, domain: &str) -> #maybe_row #unreachable
+        fn row_by_id(#conn, _: &Self::Id) -> #maybe_row #unreachable
+        fn row_by_schema(#conn, _: &str) -> #maybe_row #unreachable
+        fn row_by_domain(#conn, _: &str) -> #maybe_row #unreachable
         fn rows(#conn) -> #diesel::QueryResult<::std::vec::Vec<Self>> #unreachable
         fn rows_with(
             #conn,
-            value: &str,
+            _: &str,
         ) -> #diesel::QueryResult<
             ::std::vec::Vec<(Self, ::core::option::Option<::std::string::String>)>,
         > #unreachable
@@ -73,7 +72,7 @@ fn tenant() -> TokenStream {
 fn domain() -> TokenStream {
     let diesel = diesel();
     let unreachable = quote!({ ::core::unreachable!() });
-    let conn = quote!(conn: &mut ::tenant_schemas::TenantConnection);
+    let conn = quote!(_: &mut ::tenant_schemas::TenantConnection);
     let maybe_row = quote!(#diesel::QueryResult<::core::option::Option<Self>>);
     quote! {
         type TenantId = i32;
@@ -82,12 +81,12 @@ fn domain() -> TokenStream {
         fn domain(&self) -> &str #unreachable
         fn tenant_id(&self) -> &Self::TenantId #unreachable
         fn is_primary(&self) -> bool #unreachable
-        fn set_primary(&mut self, primary: bool) #unreachable
+        fn set_primary(&mut self, _: bool) #unreachable
         fn insert_row(&self, #conn) -> #diesel::QueryResult<Self> #unreachable
         fn update_row(&self, #conn) -> #maybe_row #unreachable
         fn delete_row(&self, #conn) -> #diesel::QueryResult<bool> #unreachable
-        fn demote_rows_of(#conn, tenant: &Self::TenantId) -> #diesel::QueryResult<()> #unreachable
-        fn row_by_domain(#conn, domain: &str) -> #maybe_row #unreachable
-        fn rows_of(#conn, tenant: &Self::TenantId) -> #diesel::QueryResult<::std::vec::Vec<Self>> #unreachable
+        fn demote_rows_of(#conn, _: &Self::TenantId) -> #diesel::QueryResult<()> #unreachable
+        fn row_by_domain(#conn, _: &str) -> #maybe_row #unreachable
+        fn rows_of(#conn, _: &Self::TenantId) -> #diesel::QueryResult<::std::vec::Vec<Self>> #unreachable
     }
 }

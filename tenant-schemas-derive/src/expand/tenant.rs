@@ -103,8 +103,8 @@ fn getters(tenant: &TenantRow<'_, '_>) -> TokenStream {
             &self.#schema_name
         }
 
-        fn set_schema_name(&mut self, schema: ::tenant_schemas::SchemaName) {
-            self.#schema_name = schema;
+        fn set_schema_name(&mut self, __schema: ::tenant_schemas::SchemaName) {
+            self.#schema_name = __schema;
         }
 
         fn domain_url(&self) -> ::core::option::Option<&str> {
@@ -138,36 +138,36 @@ fn reading(tenant: &TenantRow<'_, '_>) -> TokenStream {
     let row_by_domain = row_by_domain(tenant);
     quote! {
         fn row_by_id(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            id: &Self::Id,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __id: &Self::Id,
         ) -> #diesel::QueryResult<::core::option::Option<Self>> {
-            #query.filter(#table::#id.eq(id)).first(conn).optional()
+            #query.filter(#table::#id.eq(__id)).first(__conn).optional()
         }
 
         fn row_by_schema(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            schema: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __schema: &str,
         ) -> #diesel::QueryResult<::core::option::Option<Self>> {
-            #query.filter(#table::#schema_name.eq(schema)).first(conn).optional()
+            #query.filter(#table::#schema_name.eq(__schema)).first(__conn).optional()
         }
 
         #row_by_domain
 
         fn rows(
-            conn: &mut ::tenant_schemas::TenantConnection,
+            __conn: &mut ::tenant_schemas::TenantConnection,
         ) -> #diesel::QueryResult<::std::vec::Vec<Self>> {
-            #query.load(conn)
+            #query.load(__conn)
         }
 
         fn rows_with(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            value: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __value: &str,
         ) -> #diesel::QueryResult<::std::vec::Vec<(Self, ::core::option::Option<::std::string::String>)>> {
-            let value = #diesel::dsl::sql::<
+            let __value = #diesel::dsl::sql::<
                 #diesel::sql_types::Nullable<#diesel::sql_types::Text>,
-            >(value);
-            let row = <Self as #diesel::SelectableHelper<#diesel::pg::Pg>>::as_select();
-            #table::table.select((row, value)).load(conn)
+            >(__value);
+            let __row = <Self as #diesel::SelectableHelper<#diesel::pg::Pg>>::as_select();
+            #table::table.select((__row, __value)).load(__conn)
         }
     }
 }
@@ -178,12 +178,12 @@ fn row_by_domain(tenant: &TenantRow<'_, '_>) -> TokenStream {
     let table = &tenant.row.table;
     let found = match (&tenant.row.options.domains, tenant.domain_url) {
         (Some(domains), _) => {
-            let row_by_domain = call(domains, "row_by_domain", &quote!(conn, domain));
-            let tenant_id = call(domains, "tenant_id", &quote!(&found));
+            let row_by_domain = call(domains, "row_by_domain", &quote!(__conn, __domain));
+            let tenant_id = call(domains, "tenant_id", &quote!(&__found));
             quote! {
                 match #row_by_domain? {
-                    ::core::option::Option::Some(found) => {
-                        <Self as ::tenant_schemas::TenantModel>::row_by_id(conn, #tenant_id)
+                    ::core::option::Option::Some(__found) => {
+                        <Self as ::tenant_schemas::TenantModel>::row_by_id(__conn, #tenant_id)
                     }
                     ::core::option::Option::None => {
                         ::core::result::Result::Ok(::core::option::Option::None)
@@ -193,17 +193,17 @@ fn row_by_domain(tenant: &TenantRow<'_, '_>) -> TokenStream {
         }
         (None, Some(domain_url)) => {
             let column = &domain_url.name;
-            quote!(#query.filter(#table::#column.eq(domain)).first(conn).optional())
+            quote!(#query.filter(#table::#column.eq(__domain)).first(__conn).optional())
         }
         (None, None) => quote! {
-            let _ = (conn, domain);
+            let _ = (__conn, __domain);
             ::core::result::Result::Ok(::core::option::Option::None)
         },
     };
     quote! {
         fn row_by_domain(
-            conn: &mut ::tenant_schemas::TenantConnection,
-            domain: &str,
+            __conn: &mut ::tenant_schemas::TenantConnection,
+            __domain: &str,
         ) -> #diesel::QueryResult<::core::option::Option<Self>> {
             #found
         }
@@ -215,15 +215,14 @@ fn constructor(tenant: &TenantRow<'_, '_>) -> TokenStream {
     let (ident, vis) = (tenant.row.ident, tenant.row.vis);
     let schema_name = tenant.schema_name.ident;
     let schema_type = tenant.schema_name.ty;
-    let domain = tenant.domain_url.map(|column| (column.ident, column.ty));
-    let parameter = domain.map(|(ident, ty)| {
-        let (ty, _) = parameter(ident, ty);
-        quote!(#ident: #ty)
-    });
-    let given = domain.map(|(ident, ty)| {
-        let (_, value) = self::parameter(ident, ty);
-        quote!(#ident: #value,)
-    });
+    let domain_url = quote!(__domain_url);
+    let (parameter, given) = tenant
+        .domain_url
+        .map(|column| {
+            let (name, (ty, value)) = (column.ident, parameter(&domain_url, column.ty));
+            (quote!(#domain_url: #ty), quote!(#name: #value,))
+        })
+        .unzip();
     let others = tenant
         .row
         .columns
@@ -245,9 +244,9 @@ fn constructor(tenant: &TenantRow<'_, '_>) -> TokenStream {
         impl #ident {
             #[doc = #new_doc]
             #[must_use]
-            #vis fn new(#schema_name: #schema_type, #parameter) -> Self {
+            #vis fn new(__schema_name: #schema_type, #parameter) -> Self {
                 Self {
-                    #schema_name,
+                    #schema_name: __schema_name,
                     #given
                     #(#others)*
                 }
@@ -260,7 +259,8 @@ fn constructor(tenant: &TenantRow<'_, '_>) -> TokenStream {
 
 fn setter(tenant: &TenantRow<'_, '_>, column: &Column<'_>) -> TokenStream {
     let (vis, ident) = (tenant.row.vis, column.ident);
-    let (ty, value) = parameter(ident, column.ty);
+    let parameter_name = quote!(__value);
+    let (ty, value) = parameter(&parameter_name, column.ty);
     let name = column.field_name();
     let doc = match column.help.as_str() {
         "" => format!(" Sets `{name}`."),
@@ -269,7 +269,7 @@ fn setter(tenant: &TenantRow<'_, '_>, column: &Column<'_>) -> TokenStream {
     quote! {
         #[doc = #doc]
         #[must_use]
-        #vis fn #ident(mut self, #ident: #ty) -> Self {
+        #vis fn #ident(mut self, #parameter_name: #ty) -> Self {
             self.#ident = #value;
             self
         }
@@ -277,12 +277,12 @@ fn setter(tenant: &TenantRow<'_, '_>, column: &Column<'_>) -> TokenStream {
 }
 
 /// The type of a parameter for a field, and the code that makes it a value of the field.
-fn parameter(ident: &Ident, ty: &Type) -> (TokenStream, TokenStream) {
-    if PRIMITIVES.iter().any(|name| is_type(ty, name)) {
-        return (quote!(#ty), quote!(#ident));
+fn parameter(name: &TokenStream, ty: &Type) -> (TokenStream, TokenStream) {
+    if PRIMITIVES.iter().any(|primitive| is_type(ty, primitive)) {
+        return (quote!(#ty), name.clone());
     }
     (
         quote!(impl ::core::convert::Into<#ty>),
-        quote!(::core::convert::Into::into(#ident)),
+        quote!(::core::convert::Into::into(#name)),
     )
 }
