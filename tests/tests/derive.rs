@@ -411,6 +411,7 @@ mod beside_columns {
                 schema -> Text,
                 conn -> Text,
                 found -> Text,
+                r#type -> Text,
             }
         }
 
@@ -444,6 +445,8 @@ mod beside_columns {
         schema: String,
         conn: String,
         found: String,
+        #[diesel(column_name = "type")]
+        kind: String,
     }
 
     #[derive(Debug, Clone, Queryable, Selectable, DomainModel)]
@@ -480,6 +483,10 @@ mod beside_columns {
         assert_eq!((firm.plan.as_str(), firm.text.as_str()), ("plan", "basic"));
         firm.set_text("form", "b").expect("any text");
         assert_eq!(firm.form, "b");
+        let kind = <Firm as TenantModel>::fields()
+            .iter()
+            .find(|known| known.name == "kind");
+        assert_eq!(kind.map(|known| known.column), Some("type"));
         assert!(Host::new("acme.example.com", 1).primary().is_primary());
     }
 }

@@ -1,6 +1,5 @@
 //! [`Diesel`]: what matters of `#[diesel(..)]`.
 
-use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
@@ -67,16 +66,16 @@ impl Diesel {
     }
 }
 
+/// A column as Diesel takes it: a keyword is written as `r#type` or `"type"`.
 fn column(input: ParseStream<'_>) -> syn::Result<Ident> {
-    if input.peek(LitStr) {
-        return input.parse::<LitStr>()?.parse();
+    if !input.peek(LitStr) {
+        return input.parse();
     }
-    let name = input.call(Ident::parse_any)?;
-    let is_keyword = syn::parse2::<Ident>(name.to_token_stream()).is_err();
-    Ok(if is_keyword {
-        Ident::new_raw(&name.to_string(), name.span())
-    } else {
-        name
+    let name: LitStr = input.parse()?;
+    name.parse().or_else(|error| {
+        let mut raw: Ident = syn::parse_str(&format!("r#{}", name.value())).map_err(|_| error)?;
+        raw.set_span(name.span());
+        Ok(raw)
     })
 }
 
@@ -115,7 +114,11 @@ mod tests {
             expected("name")
         );
         assert_eq!(
-            column(parse_quote!(#[diesel(column_name = type)])),
+            column(parse_quote!(#[diesel(column_name = r#type)])),
+            expected("r#type")
+        );
+        assert_eq!(
+            column(parse_quote!(#[diesel(column_name = "type")])),
             expected("r#type")
         );
         assert_eq!(
