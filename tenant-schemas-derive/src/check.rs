@@ -203,8 +203,12 @@ fn opting_out_of_text_needs_a_value(row: &Row<'_>, errors: &mut Errors) {
         let Some(mark) = &column.marks.not_from_text else {
             continue;
         };
-        if matches!(column.role, Role::Id | Role::SchemaName) {
-            let message = format!("`{}` can't be `not_from_text`", column.role.name());
+        // Whatever needs domains, an index or a directory, knows their column by this role.
+        if matches!(column.role, Role::Id | Role::SchemaName | Role::DomainUrl) {
+            let message = format!(
+                "`{}` can't be `not_from_text`: remove it",
+                column.role.name()
+            );
             errors.at(mark, message);
         } else if column.is_written()
             && column.optional().is_none()
