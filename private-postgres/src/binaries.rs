@@ -10,6 +10,9 @@ use crate::{Error, package};
 pub(crate) const BIN: &str = "PRIVATE_POSTGRES_BIN";
 pub(crate) const MAJOR: &str = "PRIVATE_POSTGRES_MAJOR";
 
+/// Older ones are taken only if they are asked for.
+const OLDEST: u32 = 13;
+
 /// A directory with `postgres` and `initdb` that were seen to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Binaries {
@@ -26,7 +29,9 @@ pub(crate) fn find(major: Option<u32>, user: Option<User>) -> Result<Binaries, E
     if let Some(dir) = env::var_os(BIN).filter(|dir| !dir.is_empty()) {
         return named(Path::new(&dir), major, user);
     }
-    let fits = |binaries: &Binaries| major.is_none_or(|major| major == binaries.major);
+    let fits = |binaries: &Binaries| {
+        major.map_or(binaries.major >= OLDEST, |major| major == binaries.major)
+    };
     let on_path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&on_path).filter(|dir| dir.is_absolute());
     if let Some(found) = on_path.filter_map(|dir| probe(&dir, user).ok()).find(fits) {

@@ -108,7 +108,7 @@ fn cache_dir() -> Result<PathBuf, String> {
 /// Unpacks the package `name` to `into/package`, if it has the right `sum`.
 fn download(name: &str, sum: &str, into: &Path) -> Result<(), String> {
     let mut npm = Command::new("npm");
-    npm.args(["pack", "--ignore-scripts", "--silent", name])
+    npm.args(["pack", "--ignore-scripts", "--loglevel=error", name])
         .current_dir(into);
     run(&mut npm)?;
     let error = |error: io::Error| format!("{name}: {error}");
@@ -140,7 +140,9 @@ fn run(command: &mut Command) -> Result<(), String> {
         Err(error) => Err(format!("{name}: {error}")),
         Ok(output) if !output.status.success() => {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{name} failed: {}", complaint.trim()))
+            // The reason comes first; npm has a stack trace and advice behind it.
+            let reason: Vec<&str> = complaint.trim().lines().take(5).collect();
+            Err(format!("{name} failed: {}", reason.join("\n")))
         }
         Ok(_) => Ok(()),
     }

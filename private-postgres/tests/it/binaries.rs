@@ -1,5 +1,6 @@
 //! Where PostgreSQL is looked for, and what is said if it is not there.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::{env, fs};
 
@@ -97,6 +98,48 @@ fn without_npm_the_error_says_so() {
     } else {
         assert!(output.contains("there is no npm"), "{output}");
     }
+}
+
+#[test]
+fn an_npm_that_fails_says_why() {
+    let scratch = scratch();
+    let mut command = Parent::plain_command("binaries::parent", PACKAGED, &scratch);
+    // Nobody listens there.
+    command
+        .env("npm_config_registry", "http://127.0.0.1:9")
+        .env("npm_config_fetch_retries", "0");
+    let output = run(&mut command);
+    if output.contains("started ") || output.contains("there is no npm") {
+        println!("skipped: there is a PostgreSQL {PACKAGED}, or no npm");
+    } else {
+        assert!(output.contains("npm failed: "), "{output}");
+        assert!(output.contains("ECONNREFUSED"), "{output}");
+    }
+}
+
+#[test]
+fn a_postgres_that_is_too_old_is_passed_over() {
+    let scratch = scratch();
+    for (program, text) in [
+        ("postgres", "echo 'postgres (PostgreSQL) 12.1'"),
+        ("initdb", ""),
+    ] {
+        let path = scratch.0.join(program);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a program");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it may run");
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = [scratch.0.clone()]
+        .into_iter()
+        .chain(env::split_paths(&path));
+    let path = env::join_paths(path).expect("a PATH");
+    let mut command = Parent::command("binaries::parent", "");
+    let output = run(command.env("PATH", path).env_remove("PRIVATE_POSTGRES_BIN"));
+    assert!(output.contains("started "), "{output}");
+    // Whoever asks for it gets it.
+    let mut command = Parent::command("binaries::parent", "12");
+    let output = run(command.env("PRIVATE_POSTGRES_BIN", &scratch.0));
+    assert!(output.contains("ended instead of starting"), "{output}");
 }
 
 /// A pinned major that few machines have.
