@@ -165,7 +165,7 @@ fn join(directory: &Path, deadline: Instant) -> io::Result<Server> {
     wait_for(&|| answer.exists())?;
     fs::remove_file(answer)?;
     let data = directory.join("data");
-    wait_for(&|| ready_pid(&data).is_some())?;
+    wait_for(&|| ready_pid(&data, directory).is_some())?;
     let major = fs::read_to_string(data.join("PG_VERSION"))?.trim().parse();
     Ok(Server {
         directory: directory.to_owned(),
@@ -173,7 +173,7 @@ fn join(directory: &Path, deadline: Instant) -> io::Result<Server> {
             dir: OsString::from_vec(bin).into(),
             major: major.map_err(io::Error::other)?,
         },
-        pid: ready_pid(&data).ok_or_else(gone)?,
+        pid: ready_pid(&data, directory).ok_or_else(gone)?,
         _holder: Holder::Joiner(pipe),
     })
 }

@@ -143,7 +143,7 @@ impl Supervisor {
         let deadline = Instant::now() + limit;
         let directory = &self.directory.path;
         loop {
-            if let Some(pid) = ready_pid(&self.data)
+            if let Some(pid) = ready_pid(&self.data, directory)
                 && pid_in(&directory.join("pid")) == Some(pid)
             {
                 return Ok(pid);
@@ -204,19 +204,19 @@ fn wait_until(limit: Duration, mut happened: impl FnMut() -> bool) -> bool {
 }
 
 /// The process identifier in PostgreSQL's lock file, once that says that it is ready.
-pub(crate) fn ready_pid(data: &Path) -> Option<u32> {
+///
+/// A lock file that a crash left in a kept cluster says so too, perhaps under the same process
+/// identifier: the socket's directory is another.
+pub(crate) fn ready_pid(data: &Path, directory: &Path) -> Option<u32> {
     let lock_file = fs::read_to_string(data.join("postmaster.pid")).ok()?;
-    let ready = lock_file
-        .lines()
-        .nth(7)
-        .is_some_and(|line| line.trim() == "ready");
-    ready
-        .then(|| lock_file.lines().next()?.trim().parse().ok())
-        .flatten()
+    let lines: Vec<&str> = lock_file.lines().map(str::trim).collect();
+    let socket = Path::new(lines.get(4)?);
+    let ready = *lines.get(7)? == "ready" && socket.file_name() == directory.file_name();
+    ready.then(|| lines[0].parse().ok()).flatten()
 }
 
 /// The process identifier in the first line of a file.
-fn pid_in(file: &Path) -> Option<u32> {
+pub(crate) fn pid_in(file: &Path) -> Option<u32> {
     fs::read_to_string(file)
         .ok()?
         .lines()
@@ -230,4 +230,22 @@ fn last_lines(directory: &Path) -> String {
     let log = read_lossy(&directory.join("log"));
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_that_a_crash_left_says_nothing() {
+        let data = std::env::temp_dir().join(format!("ready-pid-{}", std::process::id()));
+        fs::create_dir_all(&data).expect("a directory");
+        let lock_file =
+            "42\n/kept/data\n1700000000\n5432\n/tmp/private-postgres-1\n\n  1 2\nready   \n";
+        fs::write(data.join("postmaster.pid"), lock_file).expect("a file");
+        let pid_for = |directory: &str| ready_pid(&data, Path::new(directory));
+        assert_eq!(pid_for("/tmp/private-postgres-1"), Some(42));
+        assert_eq!(pid_for("/tmp/private-postgres-2"), None);
+        fs::remove_dir_all(&data).expect("the directory can go");
+    }
 }
