@@ -30,7 +30,8 @@ impl Builder {
     /// Sets the major version of PostgreSQL, such as 17.
     ///
     /// Defaults to that of a [kept](Builder::keep_in) cluster, or else to the one that
-    /// `PRIVATE_POSTGRES_MAJOR` names, or else to the first on `PATH` or the newest installed.
+    /// `PRIVATE_POSTGRES_MAJOR` names, or else to the first on `PATH` or the newest installed,
+    /// from 13 on.
     pub fn major(self, major: u32) -> Self {
         Builder {
             major: Some(major),
@@ -40,7 +41,9 @@ impl Builder {
 
     /// Sets one of PostgreSQL's settings, such as `("work_mem", "64MB")`. May be called repeatedly;
     /// the last value of a setting counts. Defaults to PostgreSQL's own defaults, except for
-    /// `max_connections = 200` and `max_locks_per_transaction = 256`.
+    /// `max_connections = 200` and `max_locks_per_transaction = 256`. What says where the server
+    /// is found can't be set: `port`, `unix_socket_directories` and `data_directory` get
+    /// [`Error::Setting`].
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
@@ -54,7 +57,8 @@ impl Builder {
 
     /// Keeps the cluster in `directory`, which is made if it does not exist, and starts from it
     /// the next time. Only one server at a time can have it; a second gets [`Error::InUse`].
-    /// For root, an empty directory is given to the user that runs PostgreSQL.
+    /// For root, an empty directory is given to the user that runs PostgreSQL, who has to be able
+    /// to enter those above it.
     ///
     /// Defaults to a new cluster for every server, removed with it.
     pub fn keep_in(self, directory: impl Into<PathBuf>) -> Self {

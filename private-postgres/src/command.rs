@@ -1,7 +1,9 @@
 //! Commands that run as the right user, in an environment that leaves PostgreSQL alone.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
@@ -14,7 +16,25 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// `None` unless this process is root; `postgres`, or else `nobody`.
+    /// The first of `directory` and those above it that this user can't enter.
+    pub(crate) fn kept_out_by(self, directory: &Path) -> io::Result<Option<PathBuf>> {
+        for above in directory.canonicalize()?.ancestors() {
+            let found = fs::metadata(above)?;
+            let may_enter = if found.uid() == self.uid {
+                0o100
+            } else if found.gid() == self.gid {
+                0o010
+            } else {
+                0o001
+            };
+            if found.mode() & may_enter == 0 {
+                return Ok(Some(above.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `None` unless this process is root; `postgres`, `_postgres` (macOS), or else `nobody`.
     pub(crate) fn instead_of_root() -> Option<User> {
         if !rustix::process::geteuid().is_root() {
             return None;
@@ -26,8 +46,9 @@ impl User {
             gid: 65534,
         };
         Some(
-            in_passwd(&passwd, "postgres")
-                .or_else(|| in_passwd(&passwd, "nobody"))
+            ["postgres", "_postgres", "nobody"]
+                .iter()
+                .find_map(|name| in_passwd(&passwd, name))
                 .unwrap_or(fallback),
         )
     }
@@ -37,7 +58,11 @@ fn in_passwd(passwd: &str, name: &str) -> Option<User> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let found = fields.next() == Some(name);
-        let mut ids = fields.skip(1).map(|id| id.parse().ok());
+        // On macOS nobody is -2.
+        let negative = |id: &str| id.parse().ok().map(i32::cast_unsigned);
+        let mut ids = fields
+            .skip(1)
+            .map(|id| id.parse().ok().or_else(|| negative(id)));
         let user = User {
             uid: ids.next()??,
             gid: ids.next()??,
@@ -111,6 +136,8 @@ mod tests {
         assert!(in_passwd(passwd, "nobody").is_none());
         assert!(in_passwd(passwd, "root").is_none());
         assert!(in_passwd(passwd, "bad").is_none());
+        let nobody = in_passwd("nobody:*:-2:-2:::", "nobody").expect("a user");
+        assert_eq!((nobody.uid, nobody.gid), (u32::MAX - 1, u32::MAX - 1));
     }
 
     #[test]

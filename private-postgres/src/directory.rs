@@ -35,9 +35,18 @@ impl Directory {
                 "{PREFIX}{:08x}",
                 RandomState::new().hash_one(0) & 0xffff_ffff
             );
-            match Directory::create_at(parent.join(name), user) {
+            let error = match Directory::create_at(parent.join(name), user) {
                 Ok(directory) => return Ok(directory),
-                Err(error) => refused = Some(error),
+                Err(error) => error,
+            };
+            // The name is taken, or a sweeper was there.
+            let another_may_do = matches!(
+                error.kind(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound | io::ErrorKind::WouldBlock
+            );
+            refused = Some(error);
+            if !another_may_do {
+                break;
             }
         }
         Err(refused.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
@@ -50,43 +59,53 @@ impl Directory {
     /// holds the lock makes sure that it is still the directory's.
     pub(crate) fn create_at(path: PathBuf, user: Option<User>) -> io::Result<Directory> {
         DirBuilder::new().mode(0o700).create(&path)?;
-        let lock_path = path.join("lock");
-        let lock = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&lock_path)?;
-        lock.try_lock()?;
-        let (ours, there) = (lock.metadata()?, fs::metadata(&lock_path)?);
-        if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
+        let lock = lock(&path).inspect_err(|_| {
+            // Only if it is empty: it may be another's by now.
+            let _ = fs::remove_dir(&path);
+        })?;
         if let Some(User { uid, gid }) = user {
-            chown(&path, Some(uid), Some(gid))?;
+            chown(&path, Some(uid), Some(gid)).inspect_err(|_| {
+                let _ = fs::remove_dir_all(&path);
+            })?;
         }
         Ok(Directory { path, lock })
     }
 }
 
-/// Where private directories are made: TMPDIR if its name is short enough, or else `/tmp`.
-pub(crate) fn parent(user: Option<User>) -> PathBuf {
-    let tmp = PathBuf::from("/tmp");
-    match env::var_os("TMPDIR").map(PathBuf::from) {
-        // Root's own TMPDIR may be closed to the user that runs the server.
-        Some(dir) if user.is_none() && dir.is_absolute() && dir.is_dir() => {
-            if dir.as_os_str().as_bytes().len() <= MAX_PARENT_BYTES {
-                dir
-            } else {
-                tmp
-            }
-        }
-        _ => tmp,
+/// Makes the lock of the directory `path` and takes it.
+fn lock(path: &Path) -> io::Result<File> {
+    let lock_path = path.join("lock");
+    let lock = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&lock_path)?;
+    lock.try_lock()?;
+    let (ours, there) = (lock.metadata()?, fs::metadata(&lock_path)?);
+    if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
+    Ok(lock)
+}
+
+/// Where private directories are made: TMPDIR if its name is short enough and, for root, the
+/// user that runs the server can enter it, or else `/tmp`.
+pub(crate) fn parent(user: Option<User>) -> PathBuf {
+    let is_open = |dir: &Path| {
+        user.is_none_or(|user| user.kept_out_by(dir).is_ok_and(|closed| closed.is_none()))
+    };
+    env::var_os("TMPDIR")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute() && dir.is_dir())
+        .filter(|dir| dir.as_os_str().as_bytes().len() <= MAX_PARENT_BYTES)
+        .filter(|dir| is_open(dir))
+        .unwrap_or_else(|| "/tmp".into())
 }
 
 /// Removes the directories whose process and supervisor were both killed.
 ///
-/// If their PostgreSQL is still there, it misses its lock file and stops within a minute.
+/// If their PostgreSQL is still there, it misses its lock file and stops within a minute; but not
+/// that of a kept cluster, whose lock file is not here.
 pub(crate) fn sweep(user: Option<User>) {
     for entry in fs::read_dir(parent(user)).into_iter().flatten().flatten() {
         let named = entry

@@ -41,6 +41,14 @@ pub enum Error {
     InUse {
         /// The directory given to [`Builder::keep_in`](crate::Builder::keep_in).
         directory: PathBuf,
+        /// The process identifier of that server, unless it is just starting.
+        pid: Option<u32>,
+    },
+    /// A setting that says where the server is found, which is not the caller's choice.
+    #[non_exhaustive]
+    Setting {
+        /// The name given to [`Builder::setting`](crate::Builder::setting).
+        name: String,
     },
     /// PostgreSQL, or the making of its cluster, ended instead of becoming ready.
     #[non_exhaustive]
@@ -90,17 +98,32 @@ impl fmt::Display for Error {
                  keep the cluster of PostgreSQL {asked} in another directory",
                 directory.display(),
             ),
-            Error::InUse { directory } => write!(
-                f,
-                "the cluster in {} already has a server: connect to that one, \
-                 or keep this cluster in another directory",
-                directory.display(),
-            ),
-            Error::Died { log } => {
+            Error::InUse { directory, pid } => {
                 write!(
                     f,
-                    "PostgreSQL ended instead of starting; the end of its log:\n{log}"
-                )
+                    "the cluster in {} already has a server",
+                    directory.display()
+                )?;
+                if let Some(pid) = pid {
+                    write!(f, ", process {pid}")?;
+                }
+                f.write_str(": connect to that one, end it, or keep a cluster in another directory")
+            }
+            Error::Setting { name } => write!(
+                f,
+                "the setting {name} can't be changed, since `Server::url` says where the server \
+                 is found: remove it; `listen_addresses` opens it to TCP on port 5432",
+            ),
+            Error::Died { log } => {
+                f.write_str("PostgreSQL ended instead of starting")?;
+                // What a container with `--user 1000` is told.
+                if log.contains("could not look up effective user ID") {
+                    f.write_str(
+                        ": it needs a name for the user that runs it: add a line to \
+                         /etc/passwd, or set DATABASE_URL to use another server",
+                    )?;
+                }
+                write!(f, "; the end of its log:\n{log}")
             }
             Error::TimedOut { after, log } => write!(
                 f,

@@ -17,12 +17,13 @@
 //! the process: a panic, [`std::process::exit`], Ctrl-C, `kill -9`. A small shell script holds
 //! PostgreSQL and reads from a pipe whose other end is held by this process alone; when the
 //! system closes that end, the script cleans up. If the script is killed as well, the next start
-//! removes what it left, and PostgreSQL stops by itself within a minute of that.
+//! removes what it left, and PostgreSQL stops by itself within a minute of that. Only the server
+//! of a [kept](Builder::keep_in) cluster then goes on until it is ended: [`Error::InUse`] names it.
 //!
 //! # Where PostgreSQL comes from
 //!
 //! 1. The directory named by `PRIVATE_POSTGRES_BIN`, and no other, if it is set.
-//! 2. `PATH`.
+//! 2. `PATH`: the first from 13 on.
 //! 3. Where Debian, Red Hat, Homebrew and Postgres.app install it; the newest.
 //! 4. A pinned and checksummed package, fetched with the `npm` client if there is one, and kept
 //!    in the user's cache directory (`/var/cache` for root).
@@ -30,7 +31,8 @@
 //! [`Builder::major`] or `PRIVATE_POSTGRES_MAJOR` asks for one major version, and skips the others.
 //! If nothing is found, [`Error::NotFound`] says how to install it.
 //!
-//! PostgreSQL refuses to run as root: for root it runs as the user `postgres`, or else `nobody`.
+//! PostgreSQL refuses to run as root: for root it runs as the user `postgres` (`_postgres` on
+//! macOS), or else `nobody`.
 //!
 //! # What it does not do
 //!

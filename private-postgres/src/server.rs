@@ -3,14 +3,14 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use crate::binaries::{self, Binaries};
 use crate::command::User;
 use crate::directory::{self, Directory};
 use crate::error::Attempt as _;
-use crate::supervisor::{Cluster, Supervisor};
+use crate::supervisor::{Cluster, Supervisor, pid_in};
 use crate::{Builder, Error};
 
 /// A private PostgreSQL server, stopped and removed when it is dropped or its process ends.
@@ -101,16 +101,9 @@ impl Server {
 pub(crate) fn start(builder: &Builder) -> Result<Server, Error> {
     let user = User::instead_of_root();
     directory::sweep(user);
-    let kept = builder
-        .keep_in
-        .as_deref()
-        .map(|path| Kept::open(path, user))
-        .transpose()?;
-    let major = match kept.as_ref().and_then(|kept| kept.major) {
-        Some(kept) => Some(kept),
-        None => builder.major,
-    };
-    if let (Some(kept), Some(asked), Some(path)) = (major, builder.major, &builder.keep_in)
+    settings_leave_the_socket_alone(builder)?;
+    let kept = builder.keep_in.as_deref().and_then(major_in);
+    if let (Some(kept), Some(asked), Some(path)) = (kept, builder.major, &builder.keep_in)
         && kept != asked
     {
         return Err(Error::OtherMajor {
@@ -119,13 +112,14 @@ pub(crate) fn start(builder: &Builder) -> Result<Server, Error> {
             asked,
         });
     }
-    let binaries = binaries::find(major, user)?;
+    let binaries = binaries::find(kept.or(builder.major), user)?;
+    let lock = builder.keep_in.as_deref();
+    let lock = lock.map(|path| keep(path, user)).transpose()?;
     let directory = Directory::create(user)?;
     let data = match &builder.keep_in {
         Some(path) => absolute(path)?.join("data"),
         None => directory.path.join("data"),
     };
-    let lock = kept.map(|kept| kept.lock);
     Cluster {
         builder,
         binaries,
@@ -137,48 +131,71 @@ pub(crate) fn start(builder: &Builder) -> Result<Server, Error> {
     .start(None)
 }
 
-/// The directory of a cluster that outlives its server.
-struct Kept {
-    lock: fs::File,
-    major: Option<u32>,
+/// Where the server is found is not the caller's choice: [`Server::url`] says it.
+fn settings_leave_the_socket_alone(builder: &Builder) -> Result<(), Error> {
+    const OURS: [&str; 3] = ["port", "unix_socket_directories", "data_directory"];
+    let mut names = builder.settings.iter().map(|(name, _)| name);
+    // PostgreSQL takes `Unix-Socket-Directories` too.
+    let ours = |name: &&String| OURS.contains(&name.to_lowercase().replace('-', "_").as_str());
+    match names.find(ours) {
+        Some(name) => Err(Error::Setting { name: name.clone() }),
+        None => Ok(()),
+    }
 }
 
-impl Kept {
-    fn open(path: &Path, user: Option<User>) -> Result<Kept, Error> {
-        let make = || format!("make the directory {}", path.display());
-        fs::create_dir_all(path).attempt(make)?;
-        let is_empty = fs::read_dir(path).attempt(make)?.next().is_none();
-        if let (Some(User { uid, gid }), true) = (user, is_empty) {
-            std::os::unix::fs::chown(path, Some(uid), Some(gid)).attempt(make)?;
-        }
-        let lock_path = path.join("lock");
-        let lock = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&lock_path);
-        let lock = lock.attempt(|| format!("open {}", lock_path.display()))?;
-        // One whose parent was killed has the lock until the last of its processes is gone.
-        let patience = Instant::now() + Duration::from_secs(1);
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => {
-                    thread::sleep(Duration::from_millis(10));
-                }
-                Err(fs::TryLockError::WouldBlock) => {
-                    return Err(Error::InUse {
-                        directory: path.to_owned(),
-                    });
-                }
-                Err(fs::TryLockError::Error(error)) => {
-                    return Err(error).attempt(|| format!("lock {}", lock_path.display()));
-                }
+/// The major version of the cluster that is kept in `path`, if there is one.
+fn major_in(path: &Path) -> Option<u32> {
+    let version = fs::read_to_string(path.join("data/PG_VERSION")).ok()?;
+    version.trim().parse().ok()
+}
+
+/// Makes the directory of a cluster that outlives its server, and takes its lock.
+fn keep(path: &Path, user: Option<User>) -> Result<fs::File, Error> {
+    let make = || format!("make the directory {}", path.display());
+    fs::create_dir_all(path).attempt(make)?;
+    let is_empty = fs::read_dir(path).attempt(make)?.next().is_none();
+    if let (Some(User { uid, gid }), true) = (user, is_empty) {
+        std::os::unix::fs::chown(path, Some(uid), Some(gid)).attempt(make)?;
+    }
+    if let Some(user) = user
+        && let Some(closed) = user.kept_out_by(path).attempt(make)?
+    {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        return Err(denied).attempt(|| {
+            format!(
+                "enter {} as user {}, who runs PostgreSQL in place of root: \
+                 keep the cluster elsewhere, or let that user in",
+                closed.display(),
+                user.uid
+            )
+        });
+    }
+    let lock_path = path.join("lock");
+    let lock = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&lock_path);
+    let lock = lock.attempt(|| format!("open {}", lock_path.display()))?;
+    // One whose parent was killed has the lock until the last of its processes is gone.
+    let patience = Instant::now() + Duration::from_secs(1);
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(Error::InUse {
+                    directory: path.to_owned(),
+                    pid: pid_in(&path.join("data/postmaster.pid")),
+                });
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(error).attempt(|| format!("lock {}", lock_path.display()));
             }
         }
-        let version = fs::read_to_string(path.join("data/PG_VERSION")).ok();
-        let major = version.and_then(|version| version.trim().parse().ok());
-        Ok(Kept { lock, major })
     }
+    Ok(lock)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

@@ -84,7 +84,38 @@ fn a_kept_cluster_has_one_server_at_a_time() {
         .start()
         .expect_err("in use");
     assert!(matches!(error, Error::InUse { .. }), "{error:?}");
+    let process = format!("process {}", server.pid());
+    assert!(error.to_string().contains(&process), "{error}");
     assert_answers(server.socket_dir());
+}
+
+#[test]
+fn without_a_postgres_no_directory_is_made() {
+    let scratch = scratch();
+    let kept = scratch.0.join("kept");
+    // No release has this number.
+    let error = Server::builder().keep_in(&kept).major(9999).start();
+    let error = error.expect_err("no PostgreSQL");
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+    assert!(!kept.exists());
+}
+
+#[test]
+fn a_cluster_below_a_directory_closed_to_postgres_is_refused_with_its_name() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only for root PostgreSQL runs as another user");
+        return;
+    }
+    let scratch = scratch();
+    let closed = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&scratch.0, closed).expect("a closed directory");
+    let error = Server::builder()
+        .keep_in(scratch.0.join("kept"))
+        .start()
+        .expect_err("closed");
+    let named = format!("could not enter {} as user ", scratch.0.display());
+    assert!(error.to_string().starts_with(&named), "{error}");
 }
 
 #[test]

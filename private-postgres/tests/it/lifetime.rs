@@ -84,7 +84,7 @@ fn a_parent_killed_before_its_server_is_ready_leaves_nothing() {
     for delay in [20, 100, 300, 600, 900] {
         let tmp = crate::support::scratch();
         let mut command = Parent::command("lifetime::parent", "wait");
-        // The directory is found by looking for it: for root, it is not in TMPDIR.
+        // The directory is found by looking for it: where TMPDIR is not taken, it is in `/tmp`.
         let mut process = command.env("TMPDIR", &tmp.0).spawn().expect("a parent");
         thread::sleep(Duration::from_millis(delay));
         let lock = lock_held_by(process.id());

@@ -75,6 +75,21 @@ fn a_setting_that_postgres_refuses_is_in_the_error_and_nothing_is_left() {
 }
 
 #[test]
+fn a_setting_that_moves_the_server_is_refused() {
+    for name in [
+        "port",
+        "Port",
+        "unix_socket_directories",
+        "unix-socket-directories",
+    ] {
+        let error = Server::builder().setting(name, "6543").start();
+        let error = error.expect_err(name);
+        assert!(matches!(error, Error::Setting { .. }), "{error:?}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
 fn a_server_that_takes_too_long_is_an_error_that_names_the_limit() {
     let limit = std::time::Duration::from_millis(1);
     let error = Server::builder()
