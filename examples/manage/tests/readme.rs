@@ -36,7 +36,6 @@ fn run(command: &str, url: &str) -> String {
         .args(["-c", &format!("{{ {command}; }} 2>&1")])
         .env("PATH", format!("{}:{path}", directory.display()))
         .env("DATABASE_URL", url)
-        .env("TENANT_SUPERUSER_PASSWORD", "correct horse")
         .output()
         .expect("a shell");
     String::from_utf8_lossy(&output.stdout).into_owned()
