@@ -189,16 +189,32 @@ pub(crate) fn in_order(apps: Vec<App>, problems: &mut Vec<String>) -> Vec<App> {
             })
         });
         let Some(ready) = ready else {
-            let stuck: Vec<&str> = waiting.iter().map(App::label).collect();
             problems.push(format!(
                 "the apps {} come after each other in a circle: remove one `after`",
-                stuck.join(", ")
+                circle(&waiting).join(", ")
             ));
             break;
         };
         ordered.push(waiting.remove(ready));
     }
     ordered
+}
+
+/// The labels of a circle among apps each of which comes after another of them.
+fn circle(apps: &[App]) -> Vec<&str> {
+    let mut walk: Vec<&App> = apps.first().into_iter().collect();
+    while let Some(before) = walk.last().and_then(|last| {
+        let after = last.migrated_after();
+        apps.iter()
+            .find(|app| after.iter().any(|label| label == app.label()))
+    }) {
+        if let Some(start) = walk.iter().position(|app| app.label() == before.label()) {
+            walk.drain(..start);
+            break;
+        }
+        walk.push(before);
+    }
+    walk.into_iter().map(App::label).collect()
 }
 
 fn is_label(label: &str) -> bool {
@@ -261,6 +277,18 @@ mod tests {
         let (labels, problems) = ordered(vec![app("c").after(["b"]), app("a"), app("b"), app("d")]);
         assert_eq!(labels, ["a", "b", "c", "d"]);
         assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn apps_that_only_come_after_a_circle_are_no_part_of_it() {
+        let (_, problems) = ordered(vec![
+            app("d").after(["c"]),
+            app("c").after(["a"]),
+            app("a").after(["b"]),
+            app("b").after(["a"]),
+        ]);
+        let expected = "the apps a, b come after each other in a circle: remove one `after`";
+        assert_eq!(problems, [expected]);
     }
 
     #[test]
