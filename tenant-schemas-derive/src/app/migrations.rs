@@ -71,11 +71,31 @@ impl Directory {
             }
             let metadata = migration.join("metadata.toml");
             if metadata.is_file() {
+                if !is_metadata(&fs::read_to_string(&metadata)?) {
+                    self.problems.push(format!(
+                        "{shown}/metadata.toml is not understood: write `run_in_transaction = false` \
+                         or `true` there and nothing else, or remove it"
+                    ));
+                }
                 self.metadata.push(metadata);
             }
         }
         Ok(())
     }
+}
+
+/// Whether `text` says how a migration runs. Diesel takes a file that is no TOML for `true`, and
+/// one without the key for `false`.
+fn is_metadata(text: &str) -> bool {
+    let lines = text.lines().map(|line| {
+        let line = line.split('#').next().unwrap_or_default();
+        line.split_whitespace().collect::<String>()
+    });
+    let said: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
+    matches!(
+        said.as_slice(),
+        [one] if one == "run_in_transaction=true" || one == "run_in_transaction=false"
+    )
 }
 
 /// The version in a migration's name, as Diesel reads it.
@@ -103,6 +123,25 @@ mod tests {
         assert_eq!(version("0001").as_deref(), Some("0001"));
         for name in ["", "_", "helpers", "create_rooms", "-_x"] {
             assert_eq!(version(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn metadata_says_one_thing() {
+        for text in [
+            "run_in_transaction = false\n",
+            "# An index.\n\nrun_in_transaction=true # why not",
+        ] {
+            assert!(is_metadata(text), "{text}");
+        }
+        for text in [
+            "",
+            "run_in_transaction: false",
+            "run_in_transaction = False",
+            "run_in_transactions = false",
+            "run_in_transaction = false\nrun_in_transaction = true",
+        ] {
+            assert!(!is_metadata(text), "{text}");
         }
     }
 
@@ -134,19 +173,23 @@ mod tests {
         }
         for file in [
             "2_good/up.sql",
-            "2_good/metadata.toml",
             "2-_again/up.sql",
+            "2-_again/metadata.toml",
             "README.md",
         ] {
             fs::write(root.join(file), "").expect("a file");
         }
+        let metadata = "run_in_transaction = false\n";
+        fs::write(root.join("2_good/metadata.toml"), metadata).expect("a file");
         let found = Directory::below(&env::temp_dir(), &directory);
         fs::remove_dir_all(&root).expect("the directory can go");
         problem(&found, "1_empty has no up.sql");
         problem(&found, "helpers has no up.sql");
         problem(&found, "helpers is no name for a migration");
         problem(&found, "2_good has the same version as 2-_again");
-        assert_eq!(found.problems.len(), 4);
-        assert_eq!(found.metadata, [root.join("2_good/metadata.toml")]);
+        problem(&found, "2-_again/metadata.toml is not understood");
+        assert_eq!(found.problems.len(), 5);
+        let metadata = ["2-_again", "2_good"].map(|name| root.join(name).join("metadata.toml"));
+        assert_eq!(found.metadata, metadata);
     }
 }
