@@ -44,7 +44,10 @@ impl Entry {
     /// The key of an entry that should have no value.
     pub(crate) fn flag(self, errors: &mut Errors) -> Ident {
         if let Some(value) = self.value {
-            errors.at(value, format!("`{}` takes no value", self.key));
+            errors.at(
+                value,
+                format!("`{0}` takes no value: write `{0}` alone", self.key),
+            );
         }
         self.key
     }

@@ -69,6 +69,7 @@ fn every_row(row: &Row<'_>, errors: &mut Errors) {
     keys_have_no_default(row, errors);
     text_is_no_default_of_numbers_and_bools(row, errors);
     nothing_is_embedded(row, errors);
+    nothing_is_written_as_another_type(row, errors);
 }
 
 fn required<'r, 'a>(row: &'r Row<'a>, role: Role, errors: &mut Errors) -> Option<&'r Column<'a>> {
@@ -172,8 +173,25 @@ fn nothing_is_embedded(row: &Row<'_>, errors: &mut Errors) {
         .iter()
         .filter_map(|column| column.diesel.embed.as_ref())
     {
-        let message = format!("`{}` does not read embedded structs", row.derive.name());
+        let message = format!(
+            "`{}` does not read embedded structs: write their fields here",
+            row.derive.name()
+        );
         errors.at(embed, message);
+    }
+}
+
+fn nothing_is_written_as_another_type(row: &Row<'_>, errors: &mut Errors) {
+    for key in row
+        .columns
+        .iter()
+        .filter_map(|column| column.diesel.serialize_as.as_ref())
+    {
+        let message = format!(
+            "`{}` writes a field as it is: give it a type that Diesel can write",
+            row.derive.name()
+        );
+        errors.at(key, message);
     }
 }
 

@@ -112,7 +112,10 @@ impl<'a> Row<'a> {
             errors.at(&item.ident, message);
         }
         if !item.generics.params.is_empty() {
-            let message = format!("`{}` can't be derived for a generic struct", derive.name());
+            let message = format!(
+                "`{}` can't be derived for a generic struct: write out the types of its fields",
+                derive.name()
+            );
             errors.at(&item.generics, message);
         }
         let Some(fields) = named_fields(item) else {
@@ -254,7 +257,10 @@ fn assign_roles(
     errors: &mut Errors,
 ) {
     if let [_, second, ..] = primary_key {
-        errors.at(second, "the primary key must be a single column");
+        errors.at(
+            second,
+            "the primary key must be a single column: name the one that identifies a row",
+        );
     }
     for role in derive.roles() {
         let marked = |column: &Column<'_>| {
@@ -267,7 +273,10 @@ fn assign_roles(
         let key = primary_key.first().filter(|_| *role == Role::Id);
         let keyed = key.and_then(|key| columns.iter().position(|column| column.is_called(key)));
         if let (Some(key), None) = (key, keyed) {
-            errors.at(key, "no field has this column");
+            errors.at(
+                key,
+                "no field has this column: name the column of a field, or add one",
+            );
         }
         let named = columns
             .iter()

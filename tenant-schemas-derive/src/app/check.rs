@@ -28,7 +28,10 @@ impl<'a> App<'a> {
         errors: &mut Errors,
     ) -> Self {
         if !item.generics.params.is_empty() {
-            errors.at(&item.generics, "an app can't be generic");
+            errors.at(
+                &item.generics,
+                "an app can't be generic: remove the parameters",
+            );
         }
         only_tenants_have_types(scope, &arguments, errors);
         only_tenants_see_shared(scope, &arguments, errors);

@@ -14,6 +14,7 @@ pub(crate) struct Diesel {
     pub(crate) primary_key: Vec<Ident>,
     pub(crate) column_name: Option<Ident>,
     pub(crate) embed: Option<Ident>,
+    pub(crate) serialize_as: Option<Ident>,
     pub(crate) skip_insertion: bool,
     pub(crate) skip_update: bool,
 }
@@ -57,6 +58,8 @@ impl Diesel {
             self.primary_key.extend(names);
         } else if key == "embed" {
             self.embed = Some(key);
+        } else if key == "serialize_as" {
+            self.serialize_as = Some(key);
         } else if key == "skip_insertion" {
             self.skip_insertion = true;
         } else if key == "skip_update" {
