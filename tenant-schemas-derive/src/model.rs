@@ -19,6 +19,46 @@ pub(crate) enum Derive {
     Domain,
 }
 
+/// The methods of a tenant; a setter of such a name would hide one.
+const METHODS: [&str; 36] = [
+    "adopt",
+    "all",
+    "by_domain",
+    "by_id",
+    "by_schema",
+    "clone",
+    "clone_to",
+    "delete",
+    "delete_all",
+    "delete_row",
+    "delete_with",
+    "domain_url",
+    "domains",
+    "dump_to",
+    "fields",
+    "from_text",
+    "id",
+    "insert_row",
+    "new",
+    "provision",
+    "rename",
+    "restore_from",
+    "row",
+    "row_by_domain",
+    "row_by_id",
+    "row_by_schema",
+    "rows",
+    "rows_with",
+    "save",
+    "save_with",
+    "schema_name",
+    "set_schema_name",
+    "set_text",
+    "table",
+    "tenant_type",
+    "update_row",
+];
+
 /// What a field is for.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Role {
@@ -168,6 +208,16 @@ impl<'a> Column<'a> {
     /// The field's name without `r#`.
     pub(crate) fn field_name(&self) -> String {
         self.ident.unraw().to_string()
+    }
+
+    /// The name of the method that sets the field.
+    pub(crate) fn setter(&self) -> Ident {
+        let name = self.field_name();
+        if METHODS.contains(&name.as_str()) {
+            Ident::new(&format!("with_{name}"), self.ident.span())
+        } else {
+            self.ident.clone()
+        }
     }
 
     /// Whether the field or its column has this name.

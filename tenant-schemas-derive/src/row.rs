@@ -21,7 +21,7 @@ pub(crate) fn expand(derive: Derive, item: TokenStream) -> TokenStream {
         Derive::Domain => Some(domain::expand(&DomainRow::check(row, &mut errors)?)),
     });
     expanded.unwrap_or_else(|| {
-        let stub = stub::expand(derive, &item);
+        let stub = stub::expand(derive, &item, row.as_ref());
         quote!(#errors #stub)
     })
 }

@@ -32,7 +32,8 @@
 /// ```
 ///
 /// It writes a constructor `new` that takes the schema's name and the domain,
-/// and a setter for each other field.
+/// and a setter for each other field. One that would hide a method of a tenant
+/// has `with_` before its name: `with_tenant_type`.
 ///
 /// | on the struct | |
 /// |---|---|

@@ -383,6 +383,43 @@ mod with_domains {
     }
 }
 
+mod named_like_methods {
+    //! Fields with the names of a tenant's methods.
+
+    use super::{Queryable, SchemaName, Selectable, TenantModel, named};
+
+    diesel::table! {
+        firms (id) {
+            id -> Integer,
+            schema_name -> Text,
+            tenant_type -> Text,
+            fields -> Text,
+            rename -> Bool,
+        }
+    }
+
+    #[derive(Debug, Clone, Queryable, Selectable, TenantModel)]
+    #[diesel(table_name = firms)]
+    struct Firm {
+        id: i32,
+        schema_name: SchemaName,
+        tenant_type: String,
+        fields: String,
+        rename: bool,
+    }
+
+    #[test]
+    fn their_setters_hide_no_method() {
+        let firm = Firm::new(named("acme"))
+            .with_tenant_type("hotel")
+            .with_fields("wide")
+            .with_rename(true);
+        assert_eq!(firm.tenant_type().as_deref(), Some("hotel"));
+        assert_eq!((firm.fields.as_str(), firm.rename), ("wide", true));
+        assert_eq!(Firm::fields().len(), 5);
+    }
+}
+
 mod beside_columns {
     //! Models beside their columns. Those are unit structs: a binding of such a name would be a
     //! pattern.

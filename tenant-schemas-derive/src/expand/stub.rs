@@ -5,9 +5,10 @@ use quote::quote;
 use syn::{DeriveInput, parse_quote};
 
 use super::diesel;
-use crate::model::Derive;
+use super::tenant::{is_set_by_a_method, parameter};
+use crate::model::{Derive, Role, Row};
 
-pub(crate) fn expand(derive: Derive, item: &DeriveInput) -> TokenStream {
+pub(crate) fn expand(derive: Derive, item: &DeriveInput, row: Option<&Row<'_>>) -> TokenStream {
     let mut generics = item.generics.clone();
     if !generics.params.is_empty() {
         let bounds = parse_quote!(Self: Clone + Send + Sync + 'static);
@@ -20,7 +21,19 @@ pub(crate) fn expand(derive: Derive, item: &DeriveInput) -> TokenStream {
         Derive::Tenant => tenant(),
         Derive::Domain => domain(),
     };
+    let methods = row
+        .filter(|row| row.options.constructor)
+        .map(|row| match derive {
+            Derive::Tenant => tenant_methods(row),
+            Derive::Domain => domain_methods(row),
+        });
     quote! {
+        #[automatically_derived]
+        #[allow(dead_code, reason = "not every program needs every method")]
+        impl #parameters #ident #arguments #bounds {
+            #methods
+        }
+
         #[automatically_derived]
         impl #parameters ::tenant_schemas::#model for #ident #arguments #bounds {
             type Id = i32;
@@ -66,6 +79,40 @@ fn tenant() -> TokenStream {
         ) -> #diesel::QueryResult<
             ::std::vec::Vec<(Self, ::core::option::Option<::std::string::String>)>,
         > #unreachable
+    }
+}
+
+/// `new` and the setters, as far as the mistakes let them be known.
+fn tenant_methods(row: &Row<'_>) -> TokenStream {
+    let (vis, unreachable) = (row.vis, quote!({ ::core::unreachable!() }));
+    let domain_url = row.column(Role::DomainUrl).map(|column| {
+        let (ty, _) = parameter(&quote!(), column.ty);
+        quote!(_: #ty)
+    });
+    let setters = row
+        .columns
+        .iter()
+        .filter(|column| is_set_by_a_method(column));
+    let setters = setters.map(|column| {
+        let (setter, (ty, _)) = (column.setter(), parameter(&quote!(), column.ty));
+        quote!(#vis fn #setter(self, _: #ty) -> Self #unreachable)
+    });
+    quote! {
+        #vis fn new(_: ::tenant_schemas::SchemaName, #domain_url) -> Self #unreachable
+        #(#setters)*
+    }
+}
+
+fn domain_methods(row: &Row<'_>) -> TokenStream {
+    let (vis, unreachable) = (row.vis, quote!({ ::core::unreachable!() }));
+    let tenant_id = row.column(Role::TenantId).map(|column| column.ty);
+    let tenant_id = tenant_id.map_or_else(|| quote!(impl ::core::marker::Sized), |ty| quote!(#ty));
+    quote! {
+        #vis fn new(
+            _: impl ::core::convert::Into<::std::string::String>,
+            _: #tenant_id,
+        ) -> Self #unreachable
+        #vis fn primary(self) -> Self #unreachable
     }
 }
 

@@ -232,9 +232,8 @@ fn constructor(tenant: &TenantRow<'_, '_>) -> TokenStream {
         let (name, value) = (column.ident, initial(column));
         quote!(#name: #value,)
     });
-    let setters = tenant.row.columns.iter().filter(|column| {
-        column.is_written() && matches!(column.role, Role::Plain | Role::TenantType)
-    });
+    let setters = tenant.row.columns.iter();
+    let setters = setters.filter(|column| is_set_by_a_method(column));
     let setters = setters.map(|column| setter(tenant, column));
     let new_doc =
         format!(" A new `{ident}`, not saved yet, whose other fields have their defaults.");
@@ -257,8 +256,13 @@ fn constructor(tenant: &TenantRow<'_, '_>) -> TokenStream {
     }
 }
 
+/// Whether a field has a setter.
+pub(super) fn is_set_by_a_method(column: &Column<'_>) -> bool {
+    column.is_written() && matches!(column.role, Role::Plain | Role::TenantType)
+}
+
 fn setter(tenant: &TenantRow<'_, '_>, column: &Column<'_>) -> TokenStream {
-    let (vis, ident) = (tenant.row.vis, column.ident);
+    let (vis, ident, setter) = (tenant.row.vis, column.ident, column.setter());
     let parameter_name = quote!(__value);
     let (ty, value) = parameter(&parameter_name, column.ty);
     let name = column.field_name();
@@ -269,7 +273,7 @@ fn setter(tenant: &TenantRow<'_, '_>, column: &Column<'_>) -> TokenStream {
     quote! {
         #[doc = #doc]
         #[must_use]
-        #vis fn #ident(mut self, #parameter_name: #ty) -> Self {
+        #vis fn #setter(mut self, #parameter_name: #ty) -> Self {
             self.#ident = #value;
             self
         }
@@ -277,7 +281,7 @@ fn setter(tenant: &TenantRow<'_, '_>, column: &Column<'_>) -> TokenStream {
 }
 
 /// The type of a parameter for a field, and the code that makes it a value of the field.
-fn parameter(name: &TokenStream, ty: &Type) -> (TokenStream, TokenStream) {
+pub(super) fn parameter(name: &TokenStream, ty: &Type) -> (TokenStream, TokenStream) {
     if PRIMITIVES.iter().any(|primitive| is_type(ty, primitive)) {
         return (quote!(#ty), name.clone());
     }
