@@ -8,7 +8,7 @@ impl Domain {
             domain: ::core::convert::Into::into(__domain),
             tenant_id: __tenant_id,
             is_primary: false,
-            id: <i32 as ::core::default::Default>::default(),
+            id: ::tenant_schemas::__private::initial::<i32>(),
         }
     }
     /// Makes this the tenant's primary domain.

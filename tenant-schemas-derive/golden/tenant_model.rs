@@ -10,11 +10,11 @@ impl Client {
         Self {
             schema_name: __schema_name,
             domain_url: ::core::convert::Into::into(__domain_url),
-            id: <i32 as ::core::default::Default>::default(),
-            name: <String as ::core::default::Default>::default(),
+            id: ::tenant_schemas::__private::initial::<i32>(),
+            name: ::tenant_schemas::__private::initial::<String>(),
             paid_until: ::core::option::Option::None,
             on_trial: true,
-            created_at: <DateTime<Utc> as ::core::default::Default>::default(),
+            created_at: ::tenant_schemas::__private::initial::<DateTime<Utc>>(),
         }
     }
     /// Sets `name`: The name on the invoice.
@@ -181,8 +181,8 @@ const _: () = {
                 name: __field_3,
                 paid_until: __field_4,
                 on_trial: __field_5,
-                id: <i32 as ::core::default::Default>::default(),
-                created_at: <DateTime<Utc> as ::core::default::Default>::default(),
+                id: ::tenant_schemas::__private::initial::<i32>(),
+                created_at: ::tenant_schemas::__private::initial::<DateTime<Utc>>(),
             })
         }
         fn set_text(

@@ -94,7 +94,9 @@ fn query(row: &Row<'_>) -> TokenStream {
 
 fn assignment(row: &Row<'_>, column: &Column<'_>) -> TokenStream {
     let (table, name, field) = (&row.table, &column.name, column.ident);
-    quote!(#table::#name.eq(&self.#field))
+    // A type that is not the column's is a mistake of the field.
+    let value = quote_spanned!(column.ty.span()=> &self.#field);
+    quote_spanned!(column.ty.span()=> #table::#name.eq(#value))
 }
 
 /// The column's name in the database.
@@ -122,7 +124,7 @@ fn default(column: &Column<'_>) -> TokenStream {
         }
         (Some(value), _) => value,
         (None, Some(value)) => quote!(#value),
-        (None, None) => quote_spanned!(ty.span()=> <#ty as ::core::default::Default>::default()),
+        (None, None) => quote_spanned!(ty.span()=> ::tenant_schemas::__private::initial::<#ty>()),
     }
 }
 

@@ -49,9 +49,16 @@
 /// | `generated` | the database fills it in: never written, read back |
 /// | `not_from_text` | can't be given as text; needs a default, or to be an `Option` |
 ///
+/// A field that is no `Option` and has no `default` starts from the `Default` of
+/// its type, which it has to have; a `generated` one too, since the database
+/// fills it in later.
+///
 /// The primary key is an integer or a UUID; its default value means that the
 /// database chooses. `tenant_type` decides which apps a tenant has, see
 /// [`App::types`](crate::App::types).
+///
+/// What the derives and attributes write finds this crate as `::tenant_schemas`:
+/// don't rename it in `Cargo.toml`.
 pub use tenant_schemas_derive::TenantModel;
 
 /// Makes a struct whose rows are domains a [`DomainModel`](trait@crate::DomainModel).

@@ -29,6 +29,30 @@ impl<T: FromStr<Err: Display>> FromText for T {
     }
 }
 
+/// A type with a value to start from: one that is `Default`.
+#[diagnostic::on_unimplemented(
+    message = "a field of type `{Self}` has no value to start from",
+    label = "not `Default`",
+    note = "implement `Default` for `{Self}`, make it an `Option`, or say `default = ..` at the field"
+)]
+pub trait Initial: Sized {
+    /// The value.
+    fn initial() -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Default> Initial for T {
+    fn initial() -> Self {
+        T::default()
+    }
+}
+
+/// The value of a field that nobody has given one.
+#[must_use]
+pub fn initial<T: Initial>() -> T {
+    T::initial()
+}
+
 /// A tenant on its way from text, with every mistake so far.
 #[expect(missing_debug_implementations, reason = "it lives inside one function")]
 pub struct Form<'a> {
