@@ -23,7 +23,7 @@ impl Builder {
             settings: Vec::new(),
             durable: false,
             keep_in: None,
-            start_timeout: Duration::from_secs(60),
+            start_timeout: Duration::from_mins(1),
         }
     }
 

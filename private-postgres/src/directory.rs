@@ -142,7 +142,7 @@ pub(crate) fn remove_if_abandoned(directory: &Path) -> io::Result<bool> {
                 .modified()?
                 .elapsed()
                 .unwrap_or_default();
-            if fs::remove_dir(directory).is_err() && age > Duration::from_secs(600) {
+            if fs::remove_dir(directory).is_err() && age > Duration::from_mins(10) {
                 fs::remove_dir_all(directory)?;
             }
             return Ok(!directory.exists());

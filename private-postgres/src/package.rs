@@ -17,7 +17,7 @@ mod pins;
 pub(crate) use pins::NEWEST;
 
 /// The time a download may take. Others that want the same package wait as long.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The directory of the binaries of `major`, fetched now or earlier; or why there is none.
 pub(crate) fn fetch(major: u32) -> Result<PathBuf, String> {

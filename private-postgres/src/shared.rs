@@ -24,7 +24,7 @@ use crate::supervisor::{Cluster, NamedPipe, ready_pid};
 use crate::{Error, Server};
 
 /// How long a process waits for the server of another before it starts its own.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(10);
 
 /// Two seconds: enough from the end of one test process to the start of the next.

@@ -72,7 +72,7 @@ const MIN_SECRET: usize = 32;
 const MAX_VALUE: usize = 2048;
 
 /// Two weeks.
-const LIFETIME: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+const LIFETIME: Duration = Duration::from_hours(14 * 24);
 
 /// Keeps what is sealed here apart from all else that is made with the secret.
 const LABEL: &[u8] = b"tenant-schemas session 1";

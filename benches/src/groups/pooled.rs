@@ -138,7 +138,7 @@ fn directory(database: &Database) -> Result<Directory<Tenant>> {
     let directory = Directory::builder(&workload::tenancy(&database.url).build()?)
         .listen_on(apart(&database.url))
         // Not in the turn of one and not of another.
-        .time_to_live(Duration::from_secs(3_600))
+        .time_to_live(Duration::from_hours(1))
         .build();
     for tenant in &database.tenants {
         directory.by_domain(&tenant.domain_url)?;

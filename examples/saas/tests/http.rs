@@ -101,7 +101,7 @@ impl Street {
 }
 
 fn watch(client: &Client, path: &str) -> Value {
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_mins(1);
     loop {
         let progress = serde_json::from_slice(&client.get(path).is(200).body);
         let progress: Value = progress.expect("JSON");

@@ -165,7 +165,7 @@ impl<T: TenantModel> Directory<T> {
         DirectoryBuilder {
             tenancy: tenancy.clone(),
             capacity: 10_000,
-            time_to_live: Duration::from_secs(60),
+            time_to_live: Duration::from_mins(1),
             listen: true,
             listen_url: None,
             know_names: true,

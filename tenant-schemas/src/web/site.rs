@@ -23,7 +23,7 @@ use crate::resolve::{
 use crate::tenancy::Tenancy;
 
 /// A request does not wait longer than a day. What is longer may be no time on the clock.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// How many requests may ask the database for tenants that are not remembered, at the same time.
 const LOOKUPS: usize = 4;

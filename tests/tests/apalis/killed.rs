@@ -27,7 +27,7 @@ async fn stuck(task: Task, db: TenantDb<Client>) -> Result<(), JobError> {
             add(conn, &job.name)?;
             println!("in the middle");
             std::io::stdout().flush().expect("it is heard");
-            std::thread::sleep(Duration::from_secs(3600));
+            std::thread::sleep(Duration::from_hours(1));
             QueryResult::Ok(())
         })
     })

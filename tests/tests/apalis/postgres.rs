@@ -82,10 +82,10 @@ async fn what_is_sent_says_when_how_often_and_how_urgently() {
     let db = Db::new();
     let pool = pool(&db).await;
     let mut conn = db.tenancy.public().expect("public");
-    let year_3000 = SystemTime::UNIX_EPOCH + Duration::from_secs(32_503_680_000);
+    let year_3000 = SystemTime::UNIX_EPOCH + Duration::from_hours(9_028_800);
     PostgresQueue::new("sweeps")
         .run_at(year_3000)
-        .run_after(Duration::from_secs(60))
+        .run_after(Duration::from_mins(1))
         .priority(3)
         .max_attempts(5)
         .push(&mut conn, &Shared::new(Sweep))

@@ -83,7 +83,7 @@ pub(crate) use work_until;
 pub(crate) async fn until(
     mut done: impl FnMut() -> bool + Send + 'static,
 ) -> Result<(), WorkerError> {
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_mins(1);
     while !tokio::task::block_in_place(&mut done) {
         assert!(Instant::now() < patience, "it never came to that");
         tokio::time::sleep(Duration::from_millis(20)).await;

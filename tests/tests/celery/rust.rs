@@ -38,7 +38,7 @@ fn the_worker_that_is_killed() {
             add(conn, &task.job.name)?;
             println!("in the middle");
             std::io::stdout().flush().expect("it is heard");
-            std::thread::sleep(Duration::from_secs(3600));
+            std::thread::sleep(Duration::from_hours(1));
             QueryResult::Ok(())
         })
     };
@@ -425,7 +425,7 @@ fn a_task_that_is_not_due_is_given_back_by_a_worker_that_stops() {
     let Some(world) = World::start() else { return };
     let acme = world.db.tenant("acme");
     let later = SendOptions::new()
-        .countdown(Duration::from_secs(3600))
+        .countdown(Duration::from_hours(1))
         .priority(6);
     world
         .producer()
@@ -452,7 +452,7 @@ fn a_task_that_is_not_due_lets_others_go_first_where_the_clock_of_redis_is_ahead
     let ours = SystemTime::now().duration_since(UNIX_EPOCH);
     assert!(now > ours.expect("a time").as_secs() + 3000, "it is ahead");
     // Redis is past that time already.
-    let later = SendOptions::new().countdown(Duration::from_secs(60));
+    let later = SendOptions::new().countdown(Duration::from_mins(1));
     let producer = world.producer();
     producer
         .send_with(&to(&acme, "Later"), &later)

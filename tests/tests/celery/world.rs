@@ -185,7 +185,7 @@ pub(crate) fn working<R>(worker: &Worker<Client>, meanwhile: impl FnOnce() -> R)
 /// Waits until something is so; fails when it takes far too long.
 #[track_caller]
 pub(crate) fn until(mut done: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_mins(1);
     while !done() {
         assert!(Instant::now() < patience, "it never came to that");
         thread::sleep(Duration::from_millis(20));

@@ -405,7 +405,7 @@ fn c70_www_and_brackets_are_optional() {
 fn without_a_listener_the_time_to_live_is_the_limit() {
     let db = Db::new();
     row(&db, "acme");
-    let long = |builder: DirectoryBuilder<Client>| builder.time_to_live(Duration::from_secs(3600));
+    let long = |builder: DirectoryBuilder<Client>| builder.time_to_live(Duration::from_hours(1));
     let lasting = long(Directory::builder(&db.tenancy).listen(false)).build();
     let fleeting = Directory::builder(&db.tenancy)
         .listen(false)

@@ -15,7 +15,7 @@ use tenant_schemas::{AppScope, Error, Lifecycle as _, SaveOptions, Tenancy, Tena
 
 use crate::support::{Client, Db, client, customers, hotels, insert_room, name, rooms_of, sql_app};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Some time, and so many hours later.
 fn hour(hours: u32) -> SystemTime {
@@ -99,7 +99,7 @@ fn a_cron_pattern_says_when() {
     known(&scheduler);
     assert!(scheduler.tick(hour(5), &stop).is_empty(), "it is 03:13");
     let fired = scheduler.tick(hour(6), &stop);
-    let half_past_three = UNIX_EPOCH + Duration::from_secs(1_700_019_000);
+    let half_past_three = UNIX_EPOCH + Duration::from_mins(28_333_650);
     assert_eq!(fired[0].slot, half_past_three);
     assert_eq!(fired[0].schedule, "daily");
     assert_eq!(rooms(&db, &acme), ["acme"]);

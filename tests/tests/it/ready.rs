@@ -502,7 +502,7 @@ fn a_thread_keeps_schemas_ready_until_it_is_told_to_stop() {
 fn what_a_tenant_of_the_same_process_takes_is_made_again_at_once() {
     let db = Db::new();
     let ready = db.tenancy.ready_schemas(2);
-    let keep = ready.every(Duration::from_secs(3_600)).keep();
+    let keep = ready.every(Duration::from_hours(1)).keep();
     become_ready(&db, 2);
     for tenant in ["acme", "globex", "initech"] {
         let saved = client(tenant).save(&mut db.tenancy.public().expect("public"));

@@ -110,7 +110,7 @@ pub(crate) fn raw(to: SocketAddr, request: &[u8]) -> (u16, String) {
 #[track_caller]
 pub(crate) fn begin(to: SocketAddr, request: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(to).expect("connected");
-    let patience = Some(Duration::from_secs(60));
+    let patience = Some(Duration::from_mins(1));
     stream.set_read_timeout(patience).expect("a time limit");
     stream.write_all(request).expect("sent");
     stream

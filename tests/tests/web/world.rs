@@ -89,7 +89,7 @@ impl World {
     #[track_caller]
     pub(crate) fn pool_is_clean(&self) {
         let pool = self.db.tenancy.pool();
-        let patience = Instant::now() + Duration::from_secs(60);
+        let patience = Instant::now() + Duration::from_mins(1);
         loop {
             let state = pool.state();
             if state.idle_connections == state.connections {

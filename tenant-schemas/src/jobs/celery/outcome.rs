@@ -11,7 +11,7 @@ use super::message::Message;
 use super::producer::from_now;
 
 /// No retry is further away, unless a handler says so.
-const LONGEST: Duration = Duration::from_secs(900);
+const LONGEST: Duration = Duration::from_mins(15);
 
 /// How often and how soon tasks are tried again.
 #[derive(Debug, Clone)]

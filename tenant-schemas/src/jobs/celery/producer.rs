@@ -225,7 +225,7 @@ impl SendOptions {
 /// The time that is so far away, or the last that can be told.
 pub(super) fn from_now(time: Duration) -> DateTime<Utc> {
     // Python's times end with the year 9999.
-    let century = Duration::from_secs(100 * 366 * 86_400);
+    let century = Duration::from_hours(100 * 366 * 24);
     Utc::now() + time.min(century)
 }
 

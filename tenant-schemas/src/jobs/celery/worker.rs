@@ -71,9 +71,9 @@ impl<T: TenantModel> Worker<T> {
             handlers: HashMap::new(),
             twice: None,
             concurrency: 1,
-            visibility: Duration::from_secs(60),
+            visibility: Duration::from_mins(1),
             poll_interval: Duration::from_millis(200),
-            result_expires: Duration::from_secs(86_400),
+            result_expires: Duration::from_hours(24),
             patience: Patience::default(),
         })
     }

@@ -19,7 +19,7 @@ use super::{Schedule, microseconds};
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// How far a clock may be ahead of the database's, beside the length of a slot.
-const LEEWAY: Duration = Duration::from_secs(60);
+const LEEWAY: Duration = Duration::from_mins(1);
 
 pub(super) type Work<T> =
     Box<dyn Fn(&mut TenantConnection, &T) -> Result<(), BoxError> + Send + Sync>;

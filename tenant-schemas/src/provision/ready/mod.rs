@@ -29,7 +29,7 @@ pub(super) use self::take::take;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// How old schemas of an older version are before [`keep`](ReadySchemas::keep) drops them.
-const SPARED: Duration = Duration::from_secs(600);
+const SPARED: Duration = Duration::from_mins(10);
 
 /// Schemas that are made ahead of their tenants, so that saving one takes a rename.
 ///

@@ -18,7 +18,7 @@ use crate::world::{Framework, Served, World};
 
 pub(crate) fn when_all_connections_are_in_use_503_says_when_to_try_again<F: Framework>() {
     // A program whose own checkouts are patient, far beyond the end of this test.
-    let patient = Duration::from_secs(600);
+    let patient = Duration::from_mins(10);
     let world = World::with(|builder| builder.pool_size(2).checkout_timeout(patient));
     let site = world.site().wait_for_connection(Duration::from_millis(50));
     let served = F::serve(site.build());

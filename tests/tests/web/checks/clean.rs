@@ -25,7 +25,7 @@ pub(crate) fn c79_parallel_requests_of_many_tenants_never_mix<F: Framework>() {
     let served = F::serve(
         world
             .site()
-            .wait_for_connection(Duration::from_secs(60))
+            .wait_for_connection(Duration::from_mins(1))
             .build(),
     );
     // More at once than there are connections, and every tenant after every other.
@@ -106,7 +106,7 @@ pub(crate) fn c79_a_body_that_queries_while_it_streams_stays_in_its_tenant<F: Fr
     let served = F::serve(
         world
             .site()
-            .wait_for_connection(Duration::from_secs(60))
+            .wait_for_connection(Duration::from_mins(1))
             .build(),
     );
     for tenant in [&world.acme, &world.globex] {
@@ -147,7 +147,7 @@ pub(crate) fn c79_a_task_that_outlives_its_request_stays_in_its_tenant<F: Framew
     let world = World::new();
     let served = F::serve(world.site().build());
     assert_eq!(served.get("acme.my-domain.com", "/spawn").status, 200);
-    let patience = Instant::now() + Duration::from_secs(60);
+    let patience = Instant::now() + Duration::from_mins(1);
     while served.get("acme.my-domain.com", "/rooms").body != "acme's own,spawned" {
         served
             .get("globex.my-domain.com", "/rooms")
@@ -239,7 +239,7 @@ impl Gate {
     pub(crate) fn waiting(&mut self, count: u32) {
         let waiting = "SELECT count(*)::text AS value FROM pg_stat_activity \
                        WHERE datname = current_database() AND wait_event = 'advisory'";
-        let patience = Instant::now() + Duration::from_secs(60);
+        let patience = Instant::now() + Duration::from_mins(1);
         while strings(&mut self.conn, waiting) != [count.to_string()] {
             assert!(
                 Instant::now() < patience,
