@@ -20,7 +20,7 @@ pub(crate) enum Derive {
 }
 
 /// The methods of a tenant; a setter of such a name would hide one.
-const METHODS: [&str; 36] = [
+const METHODS: [&str; 37] = [
     "adopt",
     "all",
     "by_domain",
@@ -36,6 +36,7 @@ const METHODS: [&str; 36] = [
     "domains",
     "dump_to",
     "fields",
+    "forget_id",
     "from_text",
     "id",
     "insert_row",

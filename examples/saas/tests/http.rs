@@ -466,7 +466,9 @@ fn an_opening_that_fails_without_a_reason_is_not_forgotten() {
     let response = street.sign_up("Acme", "acme", "ada@example.com").is(303);
     let ticket = response.header("location").expect("a place to watch");
     let tried = "SELECT FROM tries WHERE is_called";
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
     while diesel::sql_query(tried).execute(&mut sql).expect("a count") == 0 {
+        assert!(std::time::Instant::now() < patience, "nobody tries");
         std::thread::sleep(Duration::from_millis(20));
     }
     sql.batch_execute(

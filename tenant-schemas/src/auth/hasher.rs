@@ -173,7 +173,7 @@ mod tests {
             assert!(!dear.verify(&"wrong".into(), hash));
             begun.elapsed()
         };
-        let of_a_hash = time(&hash);
+        let of_a_hash = (0..3).map(|_| time(&hash)).min().expect("three");
         let without_its_end = hash.rsplit_once('$').expect("parts").0;
         for text in ["!", "$1$abc$def", without_its_end] {
             assert!(time(text) * 10 > of_a_hash, "{text}");

@@ -31,7 +31,8 @@ pub(super) fn entry<T: TenantModel>() -> Entry<T> {
              functions, triggers, types, policies, comments and grants, and with `--data` the rows. \
              All or nothing, and the source stays as it is.\n\n\
              The options under `Tenant` are the fields of the new tenant. Those that are not given are the \
-             source's, but for the schema and the domain.",
+             source's, but for the schema and the domain; so are fields that text can't give and that have no \
+             option, such as a key of the tenant's: give the clone its own if it needs one.",
         )
         .arg(
             Arg::new(FROM)

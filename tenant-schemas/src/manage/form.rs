@@ -250,10 +250,11 @@ fn ask_for_the_rest<T: TenantModel>(
             continue;
         }
         given.remove(field.name);
-        let default = field.default_text();
+        let of_source = source.is_some() && !is_own(field);
+        let default = field.default_text().filter(|_| !of_source);
         let shown = match &default {
             Some(default) => Some(default.as_str()),
-            None if field.optional => Some(""),
+            None if field.optional || of_source => Some(""),
             None => None,
         };
         let question = match (field.help.trim(), field.optional && default.is_none()) {
@@ -263,6 +264,9 @@ fn ask_for_the_rest<T: TenantModel>(
             (help, true) => format!("{} ({}, optional)", field.name, first_line(help)),
         };
         let answer = prompt::ask(&question, shown, |answer| {
+            if answer.is_empty() && of_source {
+                return Ok(String::new());
+            }
             if answer.is_empty() && field.required() {
                 return Err(format!("{} has to have a value", field.name).into());
             }
@@ -270,7 +274,9 @@ fn ask_for_the_rest<T: TenantModel>(
             check(field, &answer, given, context)?;
             Ok(answer)
         })?;
-        given.insert(field.name, answer);
+        if !(of_source && answer.is_empty()) {
+            given.insert(field.name, answer);
+        }
     }
     Ok(())
 }

@@ -61,7 +61,8 @@
 //! json|tsv`; everything else is on standard error. The exit code is 0 if all
 //! was done, 1 if something failed, 2 if the usage was wrong, 3 if
 //! `migrate_schemas --check` found migrations that are pending, and 130 if the
-//! work was interrupted and some is left.
+//! work was interrupted and some is left. Signals that the process was started to ignore, as by `nohup` or
+//! `&` in a script, are left alone, and then the others end it at once, as they end any program.
 
 #![warn(
     clippy::print_stdout,

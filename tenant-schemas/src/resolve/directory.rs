@@ -363,7 +363,9 @@ impl<T: TenantModel> Inner<T> {
             }
             return Remembered::Nothing;
         }
-        if self.is_no_name(asked) || self.absent.get(&asked).is_some_and(fresh) {
+        let is_nobodys = self.is_no_name(asked) || self.absent.get(&asked).is_some_and(fresh);
+        // The names may be those of a listener that has just begun.
+        if is_nobodys && (!self.listens || self.is_vouched_for(Instant::now())) {
             self.counts.hits.fetch_add(1, Ordering::Relaxed);
             return Remembered::Nobody;
         }

@@ -125,19 +125,23 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
 fn with_limits(url: &str) -> String {
     let mut url = url.to_owned();
     for (name, value) in LIMITS {
+        let Some((_, rest)) = url.split_once("://") else {
+            // Of words and values, the last one counts.
+            url = format!("{name}={value} {url}");
+            continue;
+        };
         if url.contains(&format!("{name}=")) {
             continue;
         }
-        let separator = match url.split_once("://") {
-            None => " ",
-            Some((_, rest)) => {
-                // What is in front of an `@` is a password, which may have a `?` in it.
-                let host = match rest.split_once('@') {
-                    Some((user, host)) if !user.contains('/') => host,
-                    _ => rest,
-                };
-                if host.contains('?') { "&" } else { "?" }
-            }
+        // What is in front of an `@` is a password, which may have a `?` in it.
+        let host = match rest.split_once('@') {
+            Some((user, host)) if !user.contains('/') => host,
+            _ => rest,
+        };
+        let separator = match host.find('?') {
+            None => "?",
+            Some(_) if host.ends_with(['?', '&']) => "",
+            Some(_) => "&",
         };
         url = format!("{url}{separator}{name}={value}");
     }
@@ -174,7 +178,7 @@ mod tests {
     use super::with_limits;
 
     #[test]
-    fn the_limits_are_put_behind_a_url_of_either_kind() {
+    fn the_limits_are_put_into_a_url_of_either_kind() {
         let both = "connect_timeout=5&tcp_user_timeout=4000";
         for (url, expected) in [
             ("postgres://u@h/a", format!("postgres://u@h/a?{both}")),
@@ -189,7 +193,12 @@ mod tests {
             ),
             (
                 "host=h dbname=a",
-                "host=h dbname=a connect_timeout=5 tcp_user_timeout=4000".to_owned(),
+                "tcp_user_timeout=4000 connect_timeout=5 host=h dbname=a".to_owned(),
+            ),
+            ("postgres://h/a?", format!("postgres://h/a?{both}")),
+            (
+                "postgres://h/a?sslmode=require&",
+                format!("postgres://h/a?sslmode=require&{both}"),
             ),
         ] {
             assert_eq!(with_limits(url), expected);

@@ -300,7 +300,9 @@ fn c77_a_tenant_that_is_saved_while_the_directory_reads_the_names_is_found_at_on
         let building = scope.spawn(|| Directory::builder(&firms.tenancy).build());
         let waits = "SELECT count(*)::text AS value FROM pg_locks \
                      WHERE relation = 'firm_domains'::regclass AND NOT granted";
+        let patience = std::time::Instant::now() + std::time::Duration::from_mins(1);
         while strings(&mut hands, waits) != ["1"] {
+            assert!(std::time::Instant::now() < patience, "nobody waits");
             thread::sleep(Duration::from_millis(2));
         }
         let mut acme = Firm::new("acme".parse::<SchemaName>().expect("a name"));

@@ -93,7 +93,8 @@ impl Outcome {
             ),
             Self::Expired => log::warn!("task {id} ({task}) has expired"),
             Self::Lost => log::error!(
-                "task {id} ({task}) failed: every worker that had it was killed, perhaps by it"
+                "task {id} ({task}) failed: it was lost time and again, since its worker was killed, perhaps by it, \
+                 or could not reach Redis"
             ),
         }
     }
@@ -123,7 +124,7 @@ impl Outcome {
                 "FAILURE",
                 &json!({
                     "exc_type": "WorkerLostError",
-                    "exc_message": ["every worker that had it was killed, perhaps by it"],
+                    "exc_message": ["its worker was killed, perhaps by it, or could not reach Redis"],
                     "exc_module": "billiard.exceptions",
                 }),
             ),
