@@ -362,10 +362,10 @@ fn ask(
         if warned.elapsed() > WARNED {
             warned = Instant::now();
             let seconds = begun.elapsed().as_secs();
-            let holder = sql::locks::holder(conn, key)?;
+            let holder = sql::locks::holder(conn, key).ok().flatten();
             log::warn!(
                 "waiting for {seconds} s for the lock of schema {schema}, which {}",
-                holder.unwrap_or_else(|| "nobody has any more".to_owned())
+                holder.unwrap_or_else(|| "another session has".to_owned())
             );
         }
         thread::sleep(pause);

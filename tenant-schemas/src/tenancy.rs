@@ -299,7 +299,7 @@ impl<T: TenantModel> Tenancy<T> {
     /// The tables go in batches of a transaction each, so that a schema of any
     /// width fits into the server's lock slots. Before that the schema gets a name of
     /// the library's own, so that nobody works in what is left of it. Interrupted, it is resumed by
-    /// dropping again; `doctor` tells of what was not.
+    /// dropping again; `doctor` tells of what was not. The rename asks for `CREATE` on the database.
     /// [`delete`](crate::Lifecycle::delete) drops in the one transaction that deletes the row.
     ///
     /// Listeners are told of [`PreDrop`](crate::Event::PreDrop) before, those
@@ -323,6 +323,7 @@ impl<T: TenantModel> Tenancy<T> {
     ///
     /// [`Error::Protected`] for the shared schema, `public`, those of the extra search path, templates
     /// and the library's own. Any other is dropped, whether or not a tenant has it.
+    /// [`Error::Dependents`] if something in another schema would go along.
     /// [`Error::NoSuchSchema`], [`Error::Listener`] with nothing dropped, or what
     /// the database says.
     pub fn drop_schema_cascade(&self, schema: &SchemaName) -> Result<()> {

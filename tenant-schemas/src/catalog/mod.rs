@@ -166,6 +166,10 @@ pub(crate) fn read(
         .into_iter()
         .map(|part| ((part.class, part.object), part.name))
         .collect();
+    let extended: HashMap<Key, String> = load::<Part>(conn, queries::EXTENDED, oid)?
+        .into_iter()
+        .map(|part| ((part.class, part.object), part.name))
+        .collect();
     let lost = lines(conn, queries::LOST)?.into_iter();
     let lost = lost.map(|line| line.text).chain(left_out.values().cloned());
     structure.remarks = lost.map(|what| format!("{what} is not copied")).collect();
@@ -173,7 +177,7 @@ pub(crate) fn read(
     let (nodes, statements) = parts(conn, schema, oid, &mut structure.remarks)?;
     let edges = edges(conn, oid, &nodes)?;
     for (from, to) in &edges {
-        if let Some(needed) = left_out.get(to)
+        if let Some(needed) = left_out.get(to).or_else(|| extended.get(to))
             && let Some(part) = nodes.iter().position(|node| node.key == *from)
         {
             let name = &statements[part].name;
@@ -270,8 +274,12 @@ pub(crate) fn functions_that_say(
     oid: u32,
 ) -> QueryResult<(Vec<Statement>, Vec<String>)> {
     let mut functions: Vec<Function> = load(conn, queries::FUNCTION, oid)?;
-    // Each head says it once.
-    functions.retain(|function| function.part.text.matches(schema.as_str()).count() > 1);
+    // Each head says it once; without quotes, in any case.
+    let name = schema.as_str().to_ascii_lowercase();
+    functions.retain(|function| {
+        let text = function.part.text.to_ascii_lowercase();
+        text.matches(&name).count() > 1
+    });
     let (mut statements, mut remarks) = (Vec::new(), Vec::new());
     if functions.is_empty() {
         return Ok((statements, remarks));

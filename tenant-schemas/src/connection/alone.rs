@@ -9,6 +9,7 @@ use diesel::result::QueryResult;
 use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::sql;
+use crate::statement::Effects;
 
 use super::TenantConnection;
 
@@ -74,6 +75,15 @@ impl TenantConnection {
         }
         self.served.migrate(schema, tables);
         self.try_alone(|inner| inner.batch_execute(transaction))
+    }
+
+    /// Notes that settings or the role may be others: whoever comes next has the session's first ones.
+    pub(crate) fn suspect_settings(&self) {
+        let calls = Effects {
+            calls: true,
+            ..Effects::default()
+        };
+        self.notes.note(calls, false);
     }
 
     /// Sends SQL of our own. A connection that does not recover from a failure is to be closed.

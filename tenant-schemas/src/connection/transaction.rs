@@ -168,10 +168,10 @@ impl TenantConnection {
             let text = sql::session::set_local_path(&path);
             let sent = self.own_now(|inner| inner.batch_execute(&text));
             // Diesel does not know of every failure: not of one in a `COPY`.
-            if sent.is_err() && !self.transaction_has_failed() {
+            if let Err(error) = sent {
                 self.rollback()?;
+                return Err(error);
             }
-            sent?;
         } else if !self.after_commit.is_empty() {
             // PostgreSQL answers `COMMIT` of a failed transaction with a rollback, and no error.
             let _ = self.own_now(|inner| inner.batch_execute(sql::session::NOTHING));

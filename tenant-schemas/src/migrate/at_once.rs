@@ -16,6 +16,10 @@ use super::run::replan;
 ///
 /// It runs only where the table of states still says what it did, of the same ledger. Anything
 /// else, a lock that another session has for one, is left to a [`Run`](super::run::Run).
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is what a migration has or not"
+)]
 pub(super) struct AtOnce<'a> {
     steps: Vec<(&'a MigrationId, &'a str)>,
     /// The lines that the ledger gets.
@@ -29,6 +33,8 @@ pub(super) struct AtOnce<'a> {
     replans: bool,
     /// Diesel's own harness may have recorded something that no ledger explains.
     without_diesel: bool,
+    /// A function is called that may leave settings behind.
+    calls: bool,
 }
 
 impl<'a> AtOnce<'a> {
@@ -73,6 +79,7 @@ impl<'a> AtOnce<'a> {
         let begun = |label| before.iter().any(|own| own.app == label);
         Some(Self {
             tables: 1 + statements.sum::<usize>(),
+            calls: texts.iter().any(|(_, sql)| statement::queries_call(sql)),
             steps: texts,
             before: ledger::fingerprint(before),
             after: ledger::fingerprint(&after),
@@ -93,6 +100,11 @@ impl<'a> AtOnce<'a> {
     /// What it adds to a ledger.
     pub(super) fn new_lines(&self) -> &[Applied] {
         &self.new
+    }
+
+    /// Whether a function is called that may leave settings behind.
+    pub(super) fn calls(&self) -> bool {
+        self.calls
     }
 
     /// How many tables are opened, about.

@@ -288,7 +288,11 @@ impl<T: TenantModel> Migrate<'_, T> {
             return Ok(None);
         }
         let message = at_once.message(registry, &job.schema);
-        if let Err(error) = conn.run_alone(&job.schema, message.text(), at_once.tables()) {
+        let ran = conn.run_alone(&job.schema, message.text(), at_once.tables());
+        if at_once.calls() {
+            conn.suspect_settings();
+        }
+        if let Err(error) = ran {
             // A connection that died: whether before or after the commit, the ledger says.
             if message.stopped_early(&error) || conn.is_condemned() {
                 log::debug!("schema {} is asked again: {error}", job.schema);

@@ -369,7 +369,13 @@ impl<'a> Run<'a> {
         let invalid = conn
             .own(|inner| sql::tables::invalid_indexes(inner, schema))
             .map_err(|error| self.job.database("looking at the indexes", error))?;
-        match invalid.iter().find(|name| text.contains(name.as_str())) {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let says = |name: &&String| {
+            let quoted = text.contains(&sql::identifier(name));
+            let mut words = text.split(|c| !is_part(c));
+            quoted || words.any(|word| word.eq_ignore_ascii_case(name))
+        };
+        match invalid.iter().find(says) {
             None => Ok(()),
             Some(name) => Err(failed(
                 schema,

@@ -52,10 +52,10 @@ pub(super) fn delete<T: TenantModel>(
             .map_err(|error| Error::database("looking for the schema", error))?;
     let row = saved_row(tenant, conn)?.ok_or_else(|| not_saved(tenant))?;
     if exists {
+        refuse_dependents(conn, schema)?;
         emit(conn, registry, happened(&row, What::PreDrop), &failures)?;
     }
     if exists {
-        refuse_dependents(conn, schema)?;
         // Before the row: tables of the tenant's own may refer to it.
         conn.own(|inner| {
             sql::schemas::drop_schema_cascade(inner, schema)?;

@@ -55,6 +55,7 @@ pub(crate) fn drop_apart<T: TenantModel>(
         });
     }
     if there {
+        refuse_dependents(conn, schema)?;
         let tenant = T::by_schema(conn, schema.as_str())?;
         let event = Happened {
             what: What::PreDrop,
@@ -62,9 +63,6 @@ pub(crate) fn drop_apart<T: TenantModel>(
             tenant: tenant.map(|tenant| Arc::new(tenant) as _),
         };
         emit(conn, registry, event, &Failures::default())?;
-    }
-    if there {
-        refuse_dependents(conn, schema)?;
     }
     if left {
         conn.own(|inner| sql::schemas::drop_schema_in_batches(inner, &rest))

@@ -229,6 +229,9 @@ pub trait Lifecycle: TenantModel {
     /// The public schema never is. Domains that have a table of their own go
     /// with the row if their foreign key says `ON DELETE CASCADE`.
     ///
+    /// What in another schema depends on something in this one, such as a view over tenants, is not
+    /// dropped along: that is [`Error::Dependents`].
+    ///
     /// A schema that is too wide for the server's lock slots is dropped with
     /// [`Tenancy::drop_schema_cascade`](crate::Tenancy::drop_schema_cascade)
     /// first. A connection in the scope of the tenant can't be used for it any
@@ -320,9 +323,12 @@ pub trait Lifecycle: TenantModel {
     /// A connection in the scope of the tenant follows to the new name. Others
     /// that are out in its scope get [`Error::NoSuchSchema`] from then on if they
     /// are of the same pool, or of a process with a directory that has heard of it,
-    /// whoever takes the name; those of other processes go on under the name until their next checkout. A statement that is on its way when the rename
-    /// commits finds no such schema, and looks into the shared one if that is in the path.
-    /// Rename while nobody works for the tenant, or suspend it before.
+    /// whoever takes the name; those of other processes go on under the name until their next checkout.
+    /// A statement that is on its way when the rename commits finds no such schema, and looks into the
+    /// shared one if that is in the path. Rename while nobody works for the tenant, or suspend it before.
+    ///
+    /// Functions of the schema that say its name, in their body or the path that they set, say the new one;
+    /// the role has to own them. What may mean something else, as in a string, is left and logged.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }

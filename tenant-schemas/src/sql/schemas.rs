@@ -98,6 +98,8 @@ WITH home AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1), \
 member AS (SELECT m.classid, m.objid FROM pg_catalog.pg_depend AS m JOIN home \
     ON m.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND m.refobjid = home.oid), \
 part AS (SELECT * FROM member UNION ALL \
+    SELECT m.classid, t.typarray FROM member AS m JOIN pg_catalog.pg_type AS t \
+    ON m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = m.objid UNION ALL \
     SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, k.oid FROM member AS m \
     JOIN pg_catalog.pg_class AS c ON m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = m.objid \
     JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype, LATERAL (VALUES (t.oid), (t.typarray)) AS k(oid)), \
@@ -117,7 +119,7 @@ spaced AS (SELECT p.*, coalesce(\
     (SELECT typnamespace FROM pg_catalog.pg_type WHERE p.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND oid = p.objid) \
     ) AS space FROM placed AS p) \
 SELECT pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid) AS name FROM spaced AS s JOIN home ON s.space <> home.oid \
-WHERE NOT pg_catalog.pg_is_other_temp_schema(s.space) ORDER BY 1";
+WHERE s.space <> pg_catalog.pg_my_temp_schema() AND NOT pg_catalog.pg_is_other_temp_schema(s.space) ORDER BY 1";
 
 /// Drops a schema and everything in it.
 pub(crate) fn drop_schema_cascade(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {

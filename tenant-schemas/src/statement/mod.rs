@@ -120,6 +120,20 @@ pub(crate) fn copies_with_client(sql: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a query in `sql` calls a function that is not well known. What has a parenthesis behind its name
+/// elsewhere is a table or an index as a rule.
+pub(crate) fn queries_call(sql: &str) -> bool {
+    let queries = [
+        "select", "with", "insert", "update", "delete", "merge", "values", "table",
+    ];
+    split(sql).into_iter().any(|statement| {
+        Statements::new(statement.text)
+            .next()
+            .is_some_and(|words| words.first().is_some_and(|word| is_any(word, &queries)))
+            && !calls::calls_known(statement.text)
+    })
+}
+
 /// The settings that `sql` changes until its transaction ends, but for the search path: as `SHOW` names them.
 pub(crate) fn local_settings(sql: &str) -> Vec<String> {
     let mut names: Vec<String> = split(sql)
@@ -130,8 +144,9 @@ pub(crate) fn local_settings(sql: &str) -> Vec<String> {
             let words = words.next()?;
             match *words.as_slice() {
                 [set, local, ref rest @ ..] if is(set, "set") && is(local, "local") => {
-                    let (_, behind) = statement.text.split_once(local)?;
-                    setting(rest, behind)
+                    // A comment in front may have the same word.
+                    let at = local.as_ptr().addr() - statement.text.as_ptr().addr();
+                    setting(rest, statement.text.get(at + local.len()..)?)
                 }
                 _ => None,
             }
@@ -154,7 +169,7 @@ fn setting(words: &[&str], text: &str) -> Option<String> {
         [first, ..] if is_any(first, &["schema", "search_path", "transaction"]) => return None,
         // Two words, if the name has a dot.
         [_, ..] => {
-            let text = text.trim_start();
+            let text = text.trim_start().trim_start_matches('"');
             let end = text.find(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '.'));
             &text[..end.unwrap_or(text.len())]
         }
@@ -241,6 +256,10 @@ mod tests {
             (
                 "SET LOCAL search_path TO x; SET LOCAL app.user_id = 1",
                 &["app.user_id"],
+            ),
+            (
+                "-- a LOCAL timeout\nSET LOCAL \"lock_timeout\" = 1",
+                &["lock_timeout"],
             ),
         ] {
             assert_eq!(local_settings(sql), expected, "{sql}");

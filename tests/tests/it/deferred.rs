@@ -6,7 +6,7 @@ use diesel::result::Error as DieselError;
 use diesel::sql_types::Text;
 
 use crate::isolation::{Hotels, MODES};
-use crate::support::{insert_room, name, rooms_of, strings};
+use crate::support::{insert_room, name, rooms, rooms_of, strings};
 
 #[derive(QueryableByName)]
 struct Fetched {
@@ -100,6 +100,19 @@ fn c24_a_transaction_that_failed_in_a_nested_scope_is_rolled_back_and_the_connec
             Ok(())
         });
         assert!(ended.is_ok(), "as Diesel says it: {ended:?}");
+        assert_eq!(rooms_of(&mut conn), ["Blue"], "{mode:?}");
+        // Diesel does not hear of this failure.
+        let ended: Result<(), DieselError> = conn.transaction(|conn| {
+            insert_room(conn, 2, "Grey");
+            let failed = conn.with_schema(&name("globex"), |conn| {
+                let rows = [(rooms::id.eq(1), rooms::name.eq("Red"))];
+                let copy = diesel::copy_from(rooms::table).from_insertable(&rows[..]);
+                copy.execute(conn).map(drop)
+            });
+            failed.expect_err("the key is there");
+            Ok(())
+        });
+        ended.expect_err("it was rolled back");
         assert_eq!(rooms_of(&mut conn), ["Blue"], "{mode:?}");
         conn.transaction(|conn| {
             insert_room(conn, 2, "Grey");

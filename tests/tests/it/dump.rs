@@ -324,7 +324,7 @@ fn c65_what_no_copy_can_be_made_of_is_an_error_if_a_part_needs_it_and_left_out_i
     db.raw()
         .batch_execute(
             "CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nowhere; \
-             CREATE FOREIGN TABLE acme.far (id integer CHECK (id > 0)) SERVER elsewhere; \
+             CREATE FOREIGN TABLE acme.far (id serial CHECK (id > 0)) SERVER elsewhere; \
              COMMENT ON FOREIGN TABLE acme.far IS 'far away'; COMMENT ON COLUMN acme.far.id IS 'a number'; \
              GRANT SELECT ON acme.far TO PUBLIC; \
              CREATE FUNCTION acme.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; \

@@ -776,21 +776,27 @@ fn c67_what_is_in_other_schemas_is_not_dropped_along() {
     db.run(
         "CREATE VIEW public.all_rooms AS SELECT * FROM acme.rooms UNION ALL SELECT * FROM globex.rooms; \
          CREATE TABLE public.visits (room integer REFERENCES acme.rooms); \
-         CREATE VIEW acme.own AS SELECT * FROM acme.rooms; CREATE TABLE acme.more (LIKE acme.rooms)",
+         CREATE VIEW acme.own AS SELECT * FROM acme.rooms; CREATE TABLE acme.more (LIKE acme.rooms); \
+         CREATE TYPE acme.mood AS ENUM ('calm'); CREATE TABLE public.poll (moods acme.mood[])",
     );
     let mut conn = db.tenancy.public().expect("public");
+    conn.batch_execute("CREATE TEMP VIEW mine AS SELECT * FROM acme.rooms")
+        .expect("a view that goes with the session");
     let options = DeleteOptions::new().auto_drop_schema(true);
     let deleted = acme.delete_with(&mut conn, options).map(drop);
     let dropped = db.tenancy.drop_schema_cascade(&acme.schema_name);
     for result in [deleted, dropped] {
         let error = chain(&result.expect_err("refused"));
         assert!(
-            error.contains("all_rooms") && error.contains("visits") && !error.contains("own"),
+            ["all_rooms", "visits", "moods"]
+                .iter()
+                .all(|part| error.contains(part))
+                && !["own", "mine"].iter().any(|part| error.contains(part)),
             "{error}"
         );
     }
     assert!(db.schema_exists("acme") && db.tenancy.tenant(&acme).is_ok());
-    db.run("DROP VIEW public.all_rooms; DROP TABLE public.visits");
+    db.run("DROP VIEW public.all_rooms; DROP TABLE public.visits, public.poll");
     acme.delete_with(&mut conn, options).expect("deleted");
     db.tenancy
         .drop_schema_cascade(&globex.schema_name)
@@ -806,7 +812,7 @@ fn c60_functions_that_say_the_name_of_the_schema_say_the_new_one() {
     conn.batch_execute(
         "CREATE FUNCTION bound() RETURNS text LANGUAGE plpgsql SET search_path FROM CURRENT \
            AS $$ BEGIN RETURN (SELECT name FROM rooms); END $$; \
-         CREATE FUNCTION spelled() RETURNS text LANGUAGE sql AS 'SELECT name FROM acme.rooms'; \
+         CREATE FUNCTION spelled() RETURNS text LANGUAGE sql AS 'SELECT name FROM ACME.rooms'; \
          CREATE FUNCTION free() RETURNS text LANGUAGE sql AS 'SELECT name FROM rooms'; \
          GRANT EXECUTE ON FUNCTION spelled() TO PUBLIC; CREATE VIEW shown AS SELECT spelled() AS name",
     )

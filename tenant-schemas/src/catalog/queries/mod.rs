@@ -33,8 +33,10 @@ pub(super) use self::tail::*;
 const RELATIONS: &str = "(SELECT r.* FROM @pg_depend AS m JOIN @pg_class AS r ON r.oid = m.objid \
      WHERE m.classid = '@pg_class'::@regclass AND {within})";
 
-/// Those of them that have a copy.
-const COPIED: &str = "(SELECT r.* FROM {relations} AS r WHERE r.relkind <> 'f')";
+/// Those of them that have a copy: not foreign tables, nor the sequences of their columns.
+const COPIED: &str = "(SELECT r.* FROM {relations} AS r WHERE r.relkind <> 'f' AND NOT EXISTS (\
+     SELECT FROM @pg_depend AS o JOIN @pg_class AS f ON f.oid = o.refobjid WHERE o.classid = '@pg_class'::@regclass \
+     AND o.objid = r.oid AND o.refclassid = '@pg_class'::@regclass AND o.deptype IN ('a', 'i') AND f.relkind = 'f'))";
 
 /// The types that were made as such: not those of tables, not the arrays.
 const TYPES: &str = "(SELECT r.* FROM @pg_depend AS m JOIN @pg_type AS r ON r.oid = m.objid \

@@ -17,7 +17,7 @@ FROM {relations} AS c WHERE c.relkind = 'r' ORDER BY c.oid";
 
 /// All sequences, those of identity columns too.
 pub(in crate::catalog) const COUNTERS: &str = "\
-SELECT @quote_ident(c.relname) AS text, '{}'::@text[] AS roles FROM {relations} AS c WHERE c.relkind = 'S' ORDER BY c.oid";
+SELECT @quote_ident(c.relname) AS text, '{}'::@text[] AS roles FROM {copied} AS c WHERE c.relkind = 'S' ORDER BY c.oid";
 
 /// The names of everything that can be named with the schema before it.
 pub(in crate::catalog) const NAMES: &str = "\
@@ -32,6 +32,12 @@ LEFT JOIN @pg_type AS t ON m.classid = '@pg_type'::@regclass AND t.oid = m.objid
 WHERE {within} AND m.classid NOT IN ('@pg_proc'::@regclass, '@pg_statistic_ext'::@regclass, \
     '@pg_default_acl'::@regclass) AND coalesce(c.relkind NOT IN ('r', 'p', 'v', 'm', 'S', 'c'), true) \
 AND coalesce(t.typtype NOT IN ('e', 'd', 'c', 'r', 'm'), true)";
+
+/// What belongs to extensions in the schema, which have no copy.
+pub(in crate::catalog) const EXTENDED: &str = "\
+SELECT d.classid AS class, d.objid AS object, 'extension ' || @quote_ident(e.extname) AS name, '' AS text \
+FROM @pg_extension AS e JOIN @pg_depend AS d ON d.refclassid = '@pg_extension'::@regclass AND d.refobjid = e.oid \
+WHERE e.extnamespace = {schema} AND d.deptype = 'e'";
 
 /// What else has no copy.
 pub(in crate::catalog) const LOST: &str = "\
