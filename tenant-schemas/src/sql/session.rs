@@ -57,8 +57,13 @@ pub(crate) fn require_schema(schema: &SchemaName) -> String {
 }
 
 /// As [`require_schema`], and fails if the role may not use it: PostgreSQL would look in the next one.
+///
+/// To look a name up in a schema fails then, whether there is such a table or not; as text, that adds half of
+/// what [`usable`] does.
 pub(crate) fn require_usable(schema: &SchemaName) -> String {
-    format!("SELECT {}", usable(schema))
+    let required = require_schema(schema);
+    let table = literal(&super::within(schema, super::LEDGER));
+    format!("{required}, pg_catalog.to_regclass({table})")
 }
 
 /// An expression that fails if a schema can't be used: it says so itself if there is none, and a
