@@ -362,7 +362,9 @@ fn ask(
         if warned.elapsed() > WARNED {
             warned = Instant::now();
             let seconds = begun.elapsed().as_secs();
-            let holder = sql::locks::holder(conn, key).ok().flatten();
+            let asked = sql::locks::holder(conn, key)
+                .inspect_err(|error| log::warn!("who has a lock could not be asked: {error}"));
+            let holder = asked.ok().flatten();
             log::warn!(
                 "waiting for {seconds} s for the lock of schema {schema}, which {}",
                 holder.unwrap_or_else(|| "another session has".to_owned())

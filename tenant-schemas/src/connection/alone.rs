@@ -34,21 +34,19 @@ impl TenantConnection {
     /// tenant is no place for a trigger, and on another for each the server would plan anew.
     fn prepare_alone(&mut self) -> QueryResult<bool> {
         let public = Arc::new(SearchPath::new(self.policy.public.clone()));
-        let resets = self.notes.settings();
-        if resets || !self.beliefs.hold(&public) {
+        if self.notes.settings() {
+            self.beliefs.forget();
+            self.try_alone(|inner| inner.batch_execute(sql::session::RESET_SESSION))?;
+            self.customize()?;
+            self.notes.settings_were_reset();
+        }
+        if !self.beliefs.hold(&public) {
             self.beliefs.unknown();
             self.resident = None;
-            let path = sql::session::set_path_as_written(&public);
-            if resets && !self.policy.on_connect.is_empty() {
-                self.try_alone(|inner| inner.batch_execute(sql::session::RESET_SESSION))?;
-                self.customize()?;
-            }
-            let first = resets.then_some(sql::session::RESET_SESSION);
-            let first = first.filter(|_| self.policy.on_connect.is_empty());
-            let message: Vec<&str> = first.into_iter().chain([&*path]).collect();
-            self.try_alone(|inner| inner.batch_execute(&message.join("; ")))?;
+            self.try_alone(|inner| {
+                inner.batch_execute(&sql::session::set_path_as_written(&public))
+            })?;
             self.beliefs.sent(&public);
-            self.notes.settings_were_reset();
         }
         if let Some(is_ready) = self.alone {
             return Ok(is_ready);

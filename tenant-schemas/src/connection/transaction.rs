@@ -98,12 +98,17 @@ impl TenantConnection {
                 Ok(value)
             }
             Err(error) => {
-                if let Err(rollback) = self.rollback() {
-                    log::warn!("a transaction could not be rolled back: {rollback}");
-                    self.condemn();
-                }
+                self.give_up();
                 Err(error)
             }
+        }
+    }
+
+    /// Rolls back what failed; a failure of that does not hide the first one.
+    fn give_up(&mut self) {
+        if let Err(rollback) = self.rollback() {
+            log::warn!("a transaction could not be rolled back: {rollback}");
+            self.condemn();
         }
     }
 
@@ -169,7 +174,7 @@ impl TenantConnection {
             let sent = self.own_now(|inner| inner.batch_execute(&text));
             // Diesel does not know of every failure: not of one in a `COPY`.
             if let Err(error) = sent {
-                self.rollback()?;
+                self.give_up();
                 return Err(error);
             }
         } else if !self.after_commit.is_empty() {
