@@ -684,11 +684,11 @@ fn c67_nobody_works_in_what_is_left_of_a_schema_that_is_being_dropped() {
     db.run("CREATE TABLE acme.kept (id integer); CREATE VIEW acme.more AS SELECT 1");
     let mut held = db.tenancy.tenant(&acme).expect("acme");
     insert_room(&mut held, 1, "Blue");
-    // The first tables go before the last that is read by someone.
-    let mut reader = db.raw();
+    // The first tables go before the last that is read by someone, until the scope ends, however.
     let read = "BEGIN; LOCK TABLE acme.rooms IN ACCESS SHARE MODE";
-    reader.batch_execute(read).expect("read");
     let error = thread::scope(|scope| {
+        let mut reader = db.raw();
+        reader.batch_execute(read).expect("read");
         let dropped = scope.spawn(|| db.tenancy.drop_schema_cascade(&acme.schema_name));
         let pid = waiter(&db);
         let gone = db.tenancy.tenant(&acme).expect_err("no longer there");
@@ -707,7 +707,6 @@ fn c67_nobody_works_in_what_is_left_of_a_schema_that_is_being_dropped() {
             .expect_err("it was interrupted")
     });
     assert!(error.to_string().contains("acme"), "{error}");
-    reader.batch_execute("COMMIT").expect("committed");
 
     let diagnosis = db.tenancy.doctor().expect("a diagnosis");
     let mut rests = diagnosis
@@ -738,10 +737,10 @@ fn c67_what_an_interrupted_drop_left_is_dropped_by_either_name() {
     for by_its_own in [true, false] {
         let db = Db::new();
         let acme = db.tenant("acme");
-        let mut reader = db.raw();
         let read = "BEGIN; LOCK TABLE acme.rooms IN ACCESS SHARE MODE";
-        reader.batch_execute(read).expect("read");
         thread::scope(|scope| {
+            let mut reader = db.raw();
+            reader.batch_execute(read).expect("read");
             let dropped = scope.spawn(|| db.tenancy.drop_schema_cascade(&acme.schema_name));
             let pid = waiter(&db);
             db.strings(&format!(
@@ -750,7 +749,6 @@ fn c67_what_an_interrupted_drop_left_is_dropped_by_either_name() {
             let error = dropped.join().expect("no panic");
             assert!(error.is_err(), "it was interrupted");
         });
-        reader.batch_execute("COMMIT").expect("committed");
         let left = "SELECT nspname::text AS value FROM pg_namespace \
                     WHERE starts_with(nspname, '__tenant_schemas_dropping_')";
         let [rest] = &db.strings(left)[..] else {
