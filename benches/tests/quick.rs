@@ -87,6 +87,7 @@ fn round_trips_are_counted(directory: &Path) {
     for (case, in_front) in [
         ("floor: no tenancy", 1.0), // the pool's ping
         ("SET at each checkout", 2.0),
+        ("SET, and RESET at its end", 3.0),
         ("EveryCheckout", 1.0),
         ("WhenChanged", 0.0),
     ] {

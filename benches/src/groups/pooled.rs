@@ -82,18 +82,27 @@ fn cases<'a>(
         )
     })
     .warmed_up(warm_up(1));
-    let set = plain_pool(url, connections)?;
-    let mut their = clients.clone();
-    let set = Case::new("SET at each checkout", move |requests| {
-        their.send(requests, |request| {
-            let mut conn = set.get()?;
-            let schema = &tenants[request.tenant].schema_name;
-            conn.batch_execute(&format!("SET search_path TO {}, public", schema.quoted()))?;
-            Ok(work.on(&mut *conn, request)?)
-        })
-    })
-    .warmed_up(warm_up(usize::MAX));
-    let mut cases = vec![floor, set];
+    let mut cases = vec![floor];
+    for (name, resets) in [
+        ("SET at each checkout", false),
+        ("SET, and RESET at its end", true),
+    ] {
+        let pool = plain_pool(url, connections)?;
+        let mut their = clients.clone();
+        let case = Case::new(name, move |requests| {
+            their.send(requests, |request| {
+                let mut conn = pool.get()?;
+                let schema = &tenants[request.tenant].schema_name;
+                conn.batch_execute(&format!("SET search_path TO {}, public", schema.quoted()))?;
+                work.on(&mut *conn, request)?;
+                if resets {
+                    conn.batch_execute("RESET search_path")?;
+                }
+                Ok(())
+            })
+        });
+        cases.push(case.warmed_up(warm_up(usize::MAX)));
+    }
     let mut sites = vec![
         ("EveryCheckout", SetCalls::EveryCheckout, BOUND),
         ("WhenChanged", SetCalls::WhenChanged, BOUND),
