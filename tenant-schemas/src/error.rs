@@ -129,6 +129,18 @@ pub enum Error {
         schema: SchemaName,
     },
 
+    /// A text was to end a transaction, or to go back to a savepoint, and to go on, on a connection that several
+    /// scopes had meanwhile: what stands behind would have run on the path of another one.
+    #[error(
+        "in the scope of {schema}, a text may not go on behind a COMMIT or ROLLBACK of its own, since the search path of \
+         another scope would be back: send what stands behind it as a text of its own"
+    )]
+    #[non_exhaustive]
+    PathOfBefore {
+        /// The scope of the connection.
+        schema: SchemaName,
+    },
+
     /// The connection was not made by the pool of a `Tenancy`, so it knows no apps.
     #[error("this connection knows no apps: take it from a `Tenancy` of the same tenant model")]
     Detached,

@@ -25,12 +25,43 @@ pub(super) struct Beliefs {
     session: Belief,
     /// One per level of transaction: the transaction itself, then its savepoints.
     levels: Vec<Belief>,
+    /// The paths that the session had when somebody began or ended a transaction by hand, outside of ours:
+    /// a rollback may bring each of them back.
+    marks: Vec<Belief>,
 }
 
 impl Beliefs {
     /// Whether the server's path is known to be `path`.
     pub(super) fn hold(&self, path: &Arc<SearchPath>) -> bool {
         is_path(self.levels.last().unwrap_or(&self.session), path)
+    }
+
+    /// Whether the server's path is `path`, and stays it whatever is committed or rolled back.
+    pub(super) fn hold_throughout(&self, path: &Arc<SearchPath>) -> bool {
+        let known = [&self.session].into_iter();
+        let mut known = known.chain(&self.levels).chain(&self.marks);
+        known.all(|belief| is_path(belief, path))
+    }
+
+    /// Somebody made a savepoint by hand, released one, or went back to one.
+    pub(super) fn pass_savepoint(&mut self) {
+        let path = self.levels.last().unwrap_or(&self.session).clone();
+        if !path.is_some_and(|path| self.hold_throughout(&path)) {
+            self.forget();
+        }
+    }
+
+    /// Somebody began or ended a transaction by hand.
+    pub(super) fn mark(&mut self) {
+        let path = self.session.clone();
+        if self.levels.is_empty() && !self.marks.contains(&path) {
+            self.marks.push(path);
+        }
+    }
+
+    /// No transaction is open.
+    pub(super) fn unmark(&mut self) {
+        self.marks.clear();
     }
 
     /// The path was sent: with `SET LOCAL` in a transaction, with `SET` outside.
@@ -116,5 +147,28 @@ mod tests {
         assert!(beliefs.hold(&b));
         beliefs.committed();
         assert!(beliefs.hold(&a));
+    }
+
+    #[test]
+    fn what_another_path_may_come_back_from_does_not_hold_throughout() {
+        let (a, b) = (path("a"), path("b"));
+        let mut beliefs = Beliefs::default();
+        beliefs.sent(&a);
+        assert!(beliefs.hold_throughout(&a));
+        beliefs.begun();
+        beliefs.pass_savepoint();
+        assert!(beliefs.hold_throughout(&a));
+        beliefs.sent(&b);
+        assert!(beliefs.hold(&b) && !beliefs.hold_throughout(&b));
+        beliefs.pass_savepoint();
+        assert!(!beliefs.hold(&b));
+        beliefs.rolled_back();
+        beliefs.sent(&a);
+        beliefs.mark();
+        assert!(beliefs.hold_throughout(&a));
+        beliefs.sent(&b);
+        assert!(!beliefs.hold_throughout(&b));
+        beliefs.unmark();
+        assert!(beliefs.hold_throughout(&b));
     }
 }

@@ -76,7 +76,7 @@ impl TenantConnection {
             return Ok(None);
         };
         self.observe();
-        let epoch = self.policy.epoch();
+        let epoch = self.epoch_now();
         let Some(scope) = self.scope.clone() else {
             return Ok(None);
         };
@@ -126,7 +126,7 @@ impl TenantConnection {
         self.beliefs.depth() == 0
             && (kept || plain)
             && !self.notes.raw_transaction()
-            && self.epoch == self.policy.epoch()
+            && self.epoch == self.epoch_now()
             && !matches!(self.cache_size, CacheSize::Disabled)
             && !self.plans.have_to_go(path, self.policy.max_tenants)
             && self.policy.means_the_same(scope)

@@ -22,7 +22,7 @@ impl ConnectionSealed for TenantConnection {}
 
 impl SimpleConnection for TenantConnection {
     fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
-        self.ensure()?;
+        self.ensure_for(query)?;
         self.inner.batch_execute(query)
     }
 }

@@ -80,7 +80,7 @@ struct AfterCommit {
 ///
 /// Before a statement is sent, the path that the server has is known to be the
 /// path of the scope, or is sent first; [`SetCalls`] says when it counts as
-/// known. In a transaction it is sent with `SET LOCAL`, together with `BEGIN`.
+/// known. A transaction has it from `BEGIN` on; a nested scope in it sets its own with `SET LOCAL`.
 /// Prepared statements and the types that Diesel remembers are kept apart, tenant
 /// by tenant, so that a connection that comes back to one finds its statements
 /// planned. They end in a comment, such as `/*3*/`. Those of code that borrowed the
@@ -204,6 +204,8 @@ pub struct TenantConnection {
     after_commit: Vec<AfterCommit>,
     /// How often something may have been rolled back.
     undone: Undone,
+    /// How often the role may have become another.
+    roles: u64,
 }
 
 impl TenantConnection {
@@ -237,6 +239,7 @@ impl TenantConnection {
             carrying: Carrying::default(),
             after_commit: Vec::new(),
             undone: Undone::default(),
+            roles: 0,
         }
     }
 
@@ -247,6 +250,7 @@ impl TenantConnection {
         owner: Arc<dyn Any + Send + Sync>,
     ) -> QueryResult<()> {
         self.epoch = policy.epoch();
+        self.notes.join(Arc::clone(&policy));
         self.policy = policy;
         self.owner = Some(owner);
         self.customize()?;
@@ -512,6 +516,9 @@ impl TenantConnection {
 
     fn when_committed(&mut self, invalidates: bool, f: impl FnOnce(&mut Self) + Send + 'static) {
         self.resync();
+        if invalidates {
+            self.notes.unsettle();
+        }
         match self.beliefs.depth() {
             0 => f(self),
             depth => self.after_commit.push(AfterCommit {
@@ -526,6 +533,12 @@ impl TenantConnection {
     pub(crate) fn in_transaction(&mut self) -> bool {
         self.resync();
         self.beliefs.depth() > 0
+    }
+
+    /// Whether the path is that of the scope, and stays it whatever is rolled back.
+    pub(super) fn has_path_throughout(&self) -> bool {
+        let scope = self.scope.as_ref();
+        scope.is_some_and(|scope| self.beliefs.hold_throughout(&scope.path))
     }
 
     fn in_test_transaction(&mut self) -> bool {
@@ -548,13 +561,17 @@ impl Deref for TenantConnection {
 /// # Panics
 ///
 /// If the path of the scope can't be established: in a failed transaction whose
-/// path is not known, where a rollback would lead nobody knows where. Without a
+/// path is not known, or was another scope's before, where a rollback would lead nobody knows where. Without a
 /// scope, the inner connection has a path on which no unqualified name is found; so it does
 /// with [`SetCalls::FirstStatement`] if the tenant turns out to have no schema.
 impl DerefMut for TenantConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         let prepared = if self.scope.is_some() {
             let mut prepared = self.ensure();
+            if prepared.is_err() && self.transaction_has_failed() && self.has_path_throughout() {
+                // All that can be done is a rollback, wherever to.
+                prepared = Ok(());
+            }
             if let Err(error) = &prepared
                 && self.carrying.due
             {

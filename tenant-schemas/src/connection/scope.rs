@@ -24,7 +24,7 @@ use super::rack::Rack;
 /// | a checkout, same tenant again | 1 (the ping) | 1 | 0 | 0 | 1 |
 /// | a checkout, another tenant | 1 | 1 | 1 | 0 | 1 |
 /// | each statement | 1 | 1 | 1 | 1 | 2 |
-/// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 | 2 |
+/// | `BEGIN` and `COMMIT` | 2 | 2 | 2 | 2 | 3 |
 ///
 /// With `FirstStatement`, a checkout that begins with a transaction, or with a statement that can't take
 /// the path along, has that one round trip then.
@@ -62,7 +62,8 @@ use super::rack::Rack;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetCalls {
-    /// Before every statement: one round trip more for each.
+    /// Before every statement, and before `COMMIT`, at which deferred triggers run: one round trip more
+    /// for each.
     ///
     /// For programs whose own SQL changes the path in places that no text shows,
     /// such as a `SET` in the body of a function that a query calls, and that
@@ -77,7 +78,10 @@ pub enum SetCalls {
     /// `pg_settings`, `RESET`, `DISCARD`, `EXECUTE` or `SET SCHEMA`, and any
     /// `DO`, `CALL`, `FETCH`, or transaction control by hand.
     ///
-    /// Not seen is a `SET search_path` in the body of a function that a query calls, or a
+    /// A `SET ROLE` makes the next statement look for the schema again, which the role may not be allowed
+    /// to use.
+    ///
+    /// Not seen is a `SET search_path` or `SET ROLE` in the body of a function that a query calls, or a
     /// trigger, or a view: PostgreSQL does not report it, and to ask would be a
     /// round trip. Give such a function a `SET search_path` clause in the place of it,
     /// which PostgreSQL undoes when the function returns; beside a clause, a `SET` in the body
@@ -167,6 +171,8 @@ pub(super) struct Epoch {
     pub(super) generation: u64,
     /// Names of schemas mean others: so may a path, and whoever left something there.
     pub(super) moves: u64,
+    /// The connection's role may be another, which may not use the same schemas.
+    pub(super) roles: u64,
 }
 
 /// How often something may have been rolled back on a connection.
@@ -223,6 +229,7 @@ impl Policy {
         Epoch {
             generation: self.generation.load(Ordering::Acquire),
             moves: self.moves.load(Ordering::Acquire),
+            roles: 0,
         }
     }
 

@@ -40,7 +40,7 @@ impl TenantConnection {
     /// Looks for the schema of a scope, and sends its path.
     pub(super) fn arrive(&mut self, scope: &mut Scope, arrival: Arrival) -> Result<()> {
         // What changes while it is looked for has it looked for again.
-        let epoch = self.policy.epoch();
+        let epoch = self.epoch_now();
         self.refuse_moved(scope)?;
         if self.beliefs.depth() == 0 {
             self.send_path(scope, Some(arrival))?;
@@ -84,7 +84,7 @@ impl TenantConnection {
         let local = self.beliefs.depth() > 0;
         let arrives = arrival == Some(Arrival::Checkout);
         // The name may have been another tenant's when the session had it.
-        let unsure = self.epoch != self.policy.epoch();
+        let unsure = self.epoch != self.epoch_now();
         let washes = arrives && (unsure || !is_path(&self.resident, &scope.path));
         if arrives && !washes && self.stay(scope)? {
             return Ok(());
@@ -200,6 +200,7 @@ impl TenantConnection {
                 schema: scope.schema().clone(),
             });
         }
+        self.beliefs.unmark();
         Ok(sent)
     }
 
@@ -220,7 +221,7 @@ impl TenantConnection {
 
     /// What changes in our caches if the server is given `path`.
     pub(super) fn path_changes(&self, path: &Arc<SearchPath>) -> PathChanges {
-        let epoch = self.policy.epoch();
+        let epoch = self.epoch_now();
         let aged = epoch.generation != self.epoch.generation;
         let turns = aged || !is_path(&self.cached, path);
         PathChanges {
@@ -268,7 +269,7 @@ impl TenantConnection {
         let fits = self.beliefs.depth() > 0
             && !self.has_path(&path)
             && self.was_looked_for(scope)
-            && self.epoch == self.policy.epoch();
+            && self.epoch == self.epoch_now();
         let changes = fits.then(|| self.path_changes(&path))?;
         (!changes.clears).then_some((path, changes))
     }

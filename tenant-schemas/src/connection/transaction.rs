@@ -12,12 +12,12 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError, QueryResult};
 use crate::error::Error;
 use crate::sql;
 
-use super::{AfterCommit, Scope, TenantConnection};
+use super::{AfterCommit, Scope, SetCalls, TenantConnection};
 
 /// Diesel's transaction manager, and the search path along with it.
 ///
-/// A transaction that begins before the path of the scope was sent carries it
-/// in the same message as `BEGIN`, as `SET LOCAL`: no round trip more.
+/// A transaction that begins before the path of the scope was sent has it in the same message as
+/// `BEGIN`, in front: no round trip more.
 #[derive(Debug)]
 pub struct TenantTransactionManager(());
 
@@ -70,9 +70,16 @@ impl TenantConnection {
             self.own_now(|inner| AnsiTransactionManager::begin_transaction_sql(inner, begin))?;
             self.beliefs.begun();
         } else {
+            // The path of the session, or a text that ends the transaction and goes on would go on
+            // elsewhere. What somebody began by hand is not ended with it.
+            let local = self.notes.raw_transaction();
             let changes = self.path_changes(&scope.path);
-            let path = self.path_message(&scope.path, true, changes);
-            let message = format!("{begin}; {path}");
+            let path = self.path_message(&scope.path, local, changes);
+            let message = if local {
+                format!("{begin}; {path}")
+            } else {
+                format!("BEGIN; {path}; COMMIT; {begin}")
+            };
             let outcome = self
                 .own_now(|inner| AnsiTransactionManager::begin_transaction_sql(inner, &message));
             if let Err(error) = outcome {
@@ -81,8 +88,13 @@ impl TenantConnection {
                 let _ = self.own_now(|inner| inner.batch_execute("ROLLBACK"));
                 return Err(error);
             }
-            self.beliefs.begun();
-            self.path_sent(&scope.path, changes);
+            if local {
+                self.beliefs.begun();
+                self.path_sent(&scope.path, changes);
+            } else {
+                self.path_sent(&scope.path, changes);
+                self.beliefs.begun();
+            }
         }
         Ok(())
     }
@@ -118,9 +130,12 @@ impl TenantConnection {
     pub(crate) fn balanced<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> (R, bool) {
         self.observe();
         let depth = self.beliefs.depth();
+        let by_hand = self.notes.raw_transaction();
         let result = f(self);
         self.observe();
-        let balanced = self.beliefs.depth() == depth;
+        // Outside, one may begin and end by hand.
+        let balanced = self.beliefs.depth() == depth
+            && (depth == 0 || self.notes.raw_transaction() == by_hand);
         while self.beliefs.depth() > depth && self.rollback().is_ok() {}
         if !balanced {
             self.condemn();
@@ -142,8 +157,8 @@ impl TenantConnection {
             } else {
                 Vec::new()
             };
-            self.resync();
             self.forget_work_from(depth);
+            self.resync();
             self.work_off(unsure);
             return Err(error);
         }
@@ -166,7 +181,8 @@ impl TenantConnection {
 
     /// Gives the transaction the path of its scope, if a nested one had another: what was deferred runs on it.
     fn before_commit(&mut self) -> QueryResult<()> {
-        let unsent = |scope: &&Scope| !self.beliefs.hold(&scope.path);
+        let always = self.policy.set_calls == SetCalls::EveryStatement;
+        let unsent = |scope: &&Scope| always || !self.beliefs.hold(&scope.path);
         let path = self.scope.as_ref().filter(unsent);
         let path = path.map(|scope| Arc::clone(&scope.path));
         if let Some(path) = path.filter(|_| !self.transaction_has_failed()) {
@@ -185,14 +201,14 @@ impl TenantConnection {
     }
 
     /// Takes out the work of this kind that waits for a commit.
-    fn take_work(&mut self, which: impl Fn(&AfterCommit) -> bool) -> Vec<AfterCommit> {
+    pub(super) fn take_work(&mut self, which: impl Fn(&AfterCommit) -> bool) -> Vec<AfterCommit> {
         let waiting = std::mem::take(&mut self.after_commit);
         let (taken, left) = waiting.into_iter().partition(which);
         self.after_commit = left;
         taken
     }
 
-    fn work_off(&mut self, waiting: Vec<AfterCommit>) {
+    pub(super) fn work_off(&mut self, waiting: Vec<AfterCommit>) {
         for one in waiting {
             (one.work)(self);
         }
@@ -213,7 +229,7 @@ impl TenantConnection {
         self.after_commit.retain(|one| one.depth < depth);
     }
 
-    fn transaction_has_failed(&mut self) -> bool {
+    pub(super) fn transaction_has_failed(&mut self) -> bool {
         matches!(
             self.status(),
             TransactionManagerStatus::Valid(ValidTransactionManagerStatus {
@@ -232,7 +248,10 @@ impl TenantConnection {
         if depth != self.beliefs.depth() {
             self.beliefs.resync(depth);
             self.undone.0 += 1;
+            // Nobody knows whether what waits was committed.
+            let unsure = self.take_work(|one| one.invalidates && one.depth > depth);
             self.after_commit.retain(|one| one.depth <= depth);
+            self.work_off(unsure);
         }
     }
 }

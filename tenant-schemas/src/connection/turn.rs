@@ -9,13 +9,14 @@ use diesel::result::QueryResult;
 
 use super::TenantConnection;
 use super::belief::is_path;
-use super::scope::{Scope, SetCalls};
+use super::scope::{Epoch, Scope, SetCalls};
 use super::send::Arrival;
 use super::watch::Watch;
 use crate::error::{Error, Result};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::path::SearchPath;
+use crate::statement;
 
 impl TenantConnection {
     pub(crate) fn tenant_scope<T: TenantModel>(&self, tenant: &T) -> Scope {
@@ -137,7 +138,7 @@ impl TenantConnection {
     ) -> std::result::Result<R, E> {
         self.observe();
         self.resident = None;
-        scope.looked = Some(self.policy.epoch());
+        scope.looked = Some(self.epoch_now());
         scope.looked_inside = Some(self.undone);
         self.served.visit(scope.schema());
         let outer = self.scope.replace(scope);
@@ -162,7 +163,30 @@ impl TenantConnection {
         self.look_again()?;
         let unsent = |scope: &&Scope| !self.has_path(&scope.path);
         if let Some(scope) = self.scope.as_ref().filter(unsent).cloned() {
-            self.send_path(&scope, None)?;
+            // What moved the path may have dropped its schema as well. In a transaction to look for
+            // it would be a message more.
+            let arrival = (self.beliefs.depth() == 0).then_some(Arrival::Lent);
+            self.send_path(&scope, arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure of the path for a text, which may end a transaction.
+    ///
+    /// The end brings back the path of before; it may have been another scope's.
+    pub(super) fn ensure_for(&mut self, text: &str) -> QueryResult<()> {
+        if self.scope.is_some() && statement::is_rollback(text) {
+            // It looks nothing up, and in a transaction that has failed no path can be sent.
+            self.observe();
+            return Ok(());
+        }
+        self.ensure()?;
+        if let Some(scope) = &self.scope
+            && !self.has_path_throughout()
+            && statement::goes_on_behind_an_end(text)
+        {
+            let schema = scope.schema().clone();
+            return Err(Error::PathOfBefore { schema }.into());
         }
         Ok(())
     }
@@ -181,7 +205,7 @@ impl TenantConnection {
     /// Whether no schema was changed since that of `scope` was looked for. That another scope's was,
     /// in between, says nothing of it.
     pub(super) fn was_looked_for(&self, scope: &Scope) -> bool {
-        scope.looked == Some(self.policy.epoch())
+        scope.looked == Some(self.epoch_now())
             && scope
                 .looked_inside
                 .is_none_or(|undone| undone == self.undone)
@@ -191,6 +215,16 @@ impl TenantConnection {
     pub(super) fn observe(&mut self) {
         self.keep_watch();
         self.resync();
+        if self.notes.take_controlled() {
+            self.beliefs.mark();
+        }
+        if self.notes.take_savepoint() {
+            self.beliefs.pass_savepoint();
+            self.undone.0 += 1;
+        }
+        if self.notes.take_role() {
+            self.roles += 1;
+        }
         if self.notes.take_moved() {
             self.beliefs.forget();
             // It may have been a rollback.
@@ -241,7 +275,15 @@ impl TenantConnection {
             && !self.notes.raw_transaction()
             && self.beliefs.hold(path)
             && is_path(&self.cached, path)
-            && self.epoch == self.policy.epoch()
+            && self.epoch == self.epoch_now()
+    }
+
+    /// What has changed so far that plans, and whoever left something, take notice of.
+    pub(super) fn epoch_now(&self) -> Epoch {
+        Epoch {
+            roles: self.roles,
+            ..self.policy.epoch()
+        }
     }
 
     /// The scope's schema has another name now.
@@ -260,7 +302,10 @@ impl TenantConnection {
         self.scope = None;
         self.stained = true;
         self.carrying.due = false;
+        // Nobody knows whether what waits was committed.
+        let unsure = self.take_work(|one| one.invalidates);
         self.after_commit.clear();
+        self.work_off(unsure);
         if std::mem::take(&mut self.instrumented) {
             self.watch();
         }

@@ -9,12 +9,13 @@
 //! a view calls is not seen at all.
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
+use super::scope::Policy;
 use crate::statement::{Control, Effects};
 
 /// What the watch noticed; the connection keeps one end, the instrumentation the other.
@@ -22,6 +23,12 @@ use crate::statement::{Control, Effects};
 pub(super) struct Notes {
     /// Some statement may have moved the search path.
     moved: AtomicBool,
+    /// Some statement of the user's own may have made a savepoint, or gone back to one.
+    savepoint: AtomicBool,
+    /// Some statement of the user's own may have begun or ended a transaction, since the last look.
+    controlled: AtomicBool,
+    /// Some statement may have taken another role, for the transaction at least.
+    role: AtomicBool,
     /// Some statement may have dropped prepared statements.
     unprepared: AtomicBool,
     /// Some statement may have prepared another.
@@ -44,12 +51,32 @@ pub(super) struct Notes {
     harmless: AtomicBool,
     /// The next statements are the connection's own.
     own: AtomicBool,
+    /// Something that others have to look at anew was changed in a transaction, which somebody may end by
+    /// hand.
+    unsettled: AtomicBool,
+    /// Whose connections look again if a schema was moved.
+    policy: OnceLock<Arc<Policy>>,
 }
 
 impl Notes {
     /// Whether the path may have moved since the last call.
     pub(super) fn take_moved(&self) -> bool {
         take(&self.moved)
+    }
+
+    /// Whether somebody's own savepoint was made, released or gone back to since the last call.
+    pub(super) fn take_savepoint(&self) -> bool {
+        take(&self.savepoint)
+    }
+
+    /// Whether somebody's own transaction may have begun or ended since the last call.
+    pub(super) fn take_controlled(&self) -> bool {
+        take(&self.controlled)
+    }
+
+    /// Whether the role may be another since the last call.
+    pub(super) fn take_role(&self) -> bool {
+        take(&self.role)
     }
 
     /// Whether prepared statements may be gone since the last call.
@@ -97,12 +124,35 @@ impl Notes {
         self.raw_transaction.load(Relaxed)
     }
 
+    /// The connection is one of a pool.
+    pub(super) fn join(&self, policy: Arc<Policy>) {
+        let _ = self.policy.set(policy);
+    }
+
+    /// Others have to look again behind every transaction that ends by hand.
+    pub(super) fn unsettle(&self) {
+        self.unsettled.store(true, Relaxed);
+    }
+
+    /// Has all connections look again, as soon as a statement has moved a schema, or committed that: the
+    /// next look at these notes may be long after.
+    fn tell_of_schemas(&self) {
+        let ended = self.unsettled.load(Relaxed) && self.controlled.load(Relaxed);
+        if (ended || self.schemas.load(Relaxed))
+            && let Some(policy) = self.policy.get()
+        {
+            policy.bump_generation();
+        }
+    }
+
     /// Nobody watched for a while: anything may have been sent.
     pub(super) fn distrust(&self) {
         self.moved.store(true, Relaxed);
         self.unprepared.store(true, Relaxed);
         self.settings.store(true, Relaxed);
         self.left_open.store(true, Relaxed);
+        self.role.store(true, Relaxed);
+        self.controlled.store(true, Relaxed);
         self.raw_transaction.store(true, Relaxed);
     }
 
@@ -158,6 +208,9 @@ impl Notes {
         if effects.changes_settings || effects.calls {
             self.settings.store(true, Relaxed);
         }
+        if effects.changes_role {
+            self.role.store(true, Relaxed);
+        }
         if effects.moves_schema {
             self.schemas.store(true, Relaxed);
         }
@@ -166,7 +219,7 @@ impl Notes {
         }
         match effects.control {
             Some(Control::Transaction) if !announced => self.distrust(),
-            Some(Control::Savepoint) if !announced => self.moved.store(true, Relaxed),
+            Some(Control::Savepoint) if !announced => self.savepoint.store(true, Relaxed),
             _ => {}
         }
     }
@@ -222,6 +275,7 @@ impl Instrumentation for Watch {
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 self.notes.running.store(false, Relaxed);
+                self.notes.tell_of_schemas();
                 if let Some(error) = error {
                     self.notes.failed.store(true, Relaxed);
                     if may_be_outdated(error) {

@@ -25,6 +25,8 @@ pub(crate) struct Effects {
     pub(crate) calls: bool,
     /// A schema may be gone afterwards, or have another name.
     pub(crate) moves_schema: bool,
+    /// The role may be another afterwards, for the transaction at least.
+    pub(crate) changes_role: bool,
     /// The strongest transaction control among the statements.
     pub(crate) control: Option<Control>,
 }
@@ -39,10 +41,15 @@ impl Effects {
             rows = is_any(words[0], &["select", "insert", "update", "delete"]);
             effects.leaves_open |= !rows;
             effects.control = effects.control.max(control(&words));
+            effects.changes_role |= is_any(words[0], &["set", "reset", "discard"])
+                && words[1..]
+                    .iter()
+                    .any(|word| is_any(word, &["role", "authorization", "all"]));
             match *words.as_slice() {
                 // What they run stands elsewhere: in a procedure, in an earlier statement.
                 [first, ..] if is_any(first, &["do", "call", "fetch", "move"]) => {
                     effects.moves_path = true;
+                    effects.changes_role = true;
                 }
                 [first, second, ..]
                     if is(first, "set")
@@ -70,6 +77,7 @@ impl Effects {
             leaves_open: false,
             calls: false,
             moves_schema: false,
+            changes_role: false,
             ..self
         };
         closed == Self::default()
@@ -85,6 +93,7 @@ impl Effects {
             leaves_open: self.leaves_open || other.leaves_open,
             calls: self.calls || other.calls,
             moves_schema: self.moves_schema || other.moves_schema,
+            changes_role: self.changes_role || other.changes_role,
             control: self.control.max(other.control),
         }
     }
@@ -110,6 +119,10 @@ impl Effects {
                 }
                 b'd' if starts(rest, b"deallocate") => effects.drops_prepared = true,
                 b'p' if starts(rest, b"prepare") && ends_word(rest, 7) => effects.prepares = true,
+                b'\'' if starts(rest, b"'role'") || starts(rest, b"'session_authorization'") => {
+                    effects.changes_role |= effects.moves_path;
+                }
+                b'd' | b'a' if moves_schema(rest) => effects.moves_schema = true,
                 b'r' if starts(rest, b"reset") => effects.moves_path = true,
                 b'e' if starts(rest, b"execute") && ends_word(rest, 7) => {
                     effects.moves_path = true;
@@ -125,6 +138,20 @@ impl Effects {
 
 fn starts(bytes: &[u8], word: &[u8]) -> bool {
     bytes.len() >= word.len() && bytes[..word.len()].eq_ignore_ascii_case(word)
+}
+
+/// Whether the text begins with `DROP SCHEMA`, `ALTER SCHEMA` or `DROP OWNED`.
+fn moves_schema(text: &[u8]) -> bool {
+    let pairs = [("drop", "schema"), ("alter", "schema"), ("drop", "owned")];
+    pairs.iter().any(|(first, second)| {
+        starts(text, first.as_bytes()) && {
+            let rest = &text[first.len()..];
+            let next = rest.trim_ascii_start();
+            next.len() < rest.len()
+                && starts(next, second.as_bytes())
+                && ends_word(next, second.len())
+        }
+    })
 }
 
 fn ends_word(bytes: &[u8], length: usize) -> bool {
@@ -209,10 +236,34 @@ mod tests {
         for (sql, moves) in [
             ("ALTER SCHEMA acme RENAME TO old", true),
             ("SELECT 1; drop schema if exists acme cascade", true),
+            (
+                "DO $$ BEGIN EXECUTE 'DROP SCHEMA acme CASCADE'; END $$",
+                true,
+            ),
+            ("DROP OWNED BY acme CASCADE", true),
+            ("ALTER TABLE rooms OWNED BY x", false),
             ("CREATE SCHEMA acme", false),
             ("ALTER TABLE schema RENAME TO old", false),
         ] {
             assert_eq!(Effects::of(sql).moves_schema, moves, "{sql}");
+        }
+    }
+
+    #[test]
+    fn statements_that_take_another_role() {
+        for (sql, changes) in [
+            ("SET ROLE x", true),
+            ("set local role x", true),
+            ("SELECT 1; SET SESSION AUTHORIZATION x", true),
+            ("RESET ROLE", true),
+            ("DISCARD ALL", true),
+            ("SELECT set_config('role', $1, true)", true),
+            ("DO $$ BEGIN SET ROLE x; END $$", true),
+            ("UPDATE \"users\" SET \"role\" = $1", false),
+            ("SET LOCAL statement_timeout = 1", false),
+            ("SELECT set_config('app.user', $1, true)", false),
+        ] {
+            assert_eq!(Effects::of(sql).changes_role, changes, "{sql}");
         }
     }
 

@@ -60,6 +60,25 @@ fn control(words: &[&str]) -> Option<Control> {
     }
 }
 
+/// Whether `sql` is nothing but a rollback, of a transaction or to a savepoint.
+pub(crate) fn is_rollback(sql: &str) -> bool {
+    let mut statements = Statements::new(sql).filter(|words| !words.is_empty());
+    let first = statements.next();
+    first.is_some_and(|words| is_any(words[0], &["rollback", "abort"]))
+        && statements.next().is_none()
+}
+
+/// Whether something stands behind a statement of `sql` that ends a transaction or goes back to a
+/// savepoint.
+pub(crate) fn goes_on_behind_an_end(sql: &str) -> bool {
+    let ends = |words: &Vec<&str>| {
+        is_any(words[0], &["commit", "end", "rollback", "abort"])
+            || control(words) == Some(Control::Transaction) && is(words[0], "prepare")
+    };
+    let mut statements = Statements::new(sql).filter(|words| !words.is_empty());
+    statements.any(|words| ends(&words)) && statements.next().is_some()
+}
+
 /// Whether `sql` changes a setting of the session, other than until its transaction ends.
 pub(crate) fn changes_session(sql: &str) -> bool {
     let sets = |words: Vec<&str>| match words.as_slice() {
@@ -308,6 +327,33 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(copies_with_client(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_the_end_of_a_transaction_is_found() {
+        for (sql, rollback, goes_on) in [
+            ("ROLLBACK", true, false),
+            ("/* x */ rollback to savepoint a; -- end", true, false),
+            ("ABORT AND CHAIN;", true, false),
+            ("COMMIT", false, false),
+            ("INSERT INTO rooms VALUES (1); COMMIT;", false, false),
+            (
+                "COMMIT AND CHAIN; INSERT INTO rooms VALUES (1)",
+                false,
+                true,
+            ),
+            ("ROLLBACK TO a; SELECT 1", false, true),
+            ("SELECT 1; END; SELECT 2", false, true),
+            ("PREPARE TRANSACTION 'x'; SELECT 1", false, true),
+            ("PREPARE q AS SELECT 1; SELECT 1", false, false),
+            ("BEGIN; SELECT 1; COMMIT", false, false),
+            ("SAVEPOINT a; SELECT 1; RELEASE a; SELECT 1", false, false),
+            ("SELECT 'ROLLBACK; x'; SELECT 1", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(is_rollback(sql), rollback, "{sql}");
+            assert_eq!(goes_on_behind_an_end(sql), goes_on, "{sql}");
         }
     }
 

@@ -8,7 +8,7 @@ use tenant_schemas::{Error, SetCalls, TenantConnection};
 use crate::isolation::MODES;
 use crate::support::{Client, Db, customers, hotels, insert_room, name, rooms, rooms_of};
 
-fn with_a_trap(mode: SetCalls) -> Db {
+pub(crate) fn with_a_trap(mode: SetCalls) -> Db {
     let db = Db::with(|builder| {
         builder
             .app(customers())
@@ -29,12 +29,12 @@ fn with_a_trap(mode: SetCalls) -> Db {
     db
 }
 
-fn read(conn: &mut TenantConnection) -> QueryResult<Vec<String>> {
+pub(crate) fn read(conn: &mut TenantConnection) -> QueryResult<Vec<String>> {
     rooms::table.select(rooms::name).load(conn)
 }
 
 #[track_caller]
-fn missing<R: std::fmt::Debug>(result: QueryResult<R>, schema: &str) {
+pub(crate) fn missing<R: std::fmt::Debug>(result: QueryResult<R>, schema: &str) {
     let error = result.expect_err("nothing is read").to_string();
     let expected = format!("schema {schema} does not exist");
     assert!(error.starts_with(&expected), "{error}");

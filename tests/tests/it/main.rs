@@ -7,6 +7,7 @@
 //! `at_once` · what one transaction can do, done by one message
 //! `auth` · users of each tenant: hashes, isolation, a table of one's own
 //! `bad_input` · what goes wrong outside, and what is said about it
+//! `by_hand` · transactions, savepoints, roles and schemas that a program changes by hand
 //! `clone` · a tenant made out of another
 //! `concurrent` · two deployers, tenants made meanwhile, a schema that is busy
 //! `crash` · the program, the server or a connection killed in the middle
@@ -58,6 +59,7 @@ mod affinity;
 mod at_once;
 mod auth;
 mod bad_input;
+mod by_hand;
 mod clone;
 mod concurrent;
 mod crash;

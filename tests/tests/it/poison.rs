@@ -568,7 +568,8 @@ fn c26_what_a_function_sets_is_gone_before_another_tenant_comes() {
                 .batch_execute(&format!(
                     "DROP ROLE IF EXISTS {role}; CREATE ROLE {role}; \
                      CREATE FUNCTION login(id int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
-                     PERFORM set_config('app.user_id', id::text, false); SET ROLE {role}; END $$"
+                     PERFORM set_config('app.user_id', id::text, false); SET ROLE {role}; END $$; \
+                     GRANT USAGE ON SCHEMA acme TO {role}"
                 ))
                 .expect("a function");
             let mut conn = db.tenancy.tenant(&acme).expect("acme");
@@ -590,7 +591,7 @@ fn c26_what_a_function_sets_is_gone_before_another_tenant_comes() {
             }
             drop(conn);
             db.raw()
-                .batch_execute(&format!("DROP ROLE {role}"))
+                .batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
                 .expect("dropped");
         }
     }

@@ -292,13 +292,13 @@ fn c21_every_statement_takes_one_round_trip_more_for_each() {
     let meter = Meter::new(SetCalls::EveryStatement);
     meter.expect(1, |meter| drop(meter.acme()));
     meter.expect(3, |meter| read(&mut meter.acme()));
-    // The path at the checkout, with BEGIN, and before each query; COMMIT needs none.
-    let messages = meter.expect(7, |meter| in_transaction(&mut meter.acme()));
+    // The path at the checkout, with BEGIN, before each query, and before COMMIT, which may run something too.
+    let messages = meter.expect(8, |meter| in_transaction(&mut meter.acme()));
     assert_eq!(
         messages[1],
-        "statement: BEGIN; SET LOCAL search_path TO \"acme\", \"public\""
+        "statement: BEGIN; SET search_path TO \"acme\", \"public\"; COMMIT; BEGIN"
     );
-    assert_eq!(messages[6], "statement: COMMIT");
+    assert_eq!(messages[7], "statement: COMMIT");
 }
 
 #[test]
@@ -317,10 +317,12 @@ fn c21_begin_carries_a_path_that_is_not_set_yet() {
     assert_eq!(messages.len(), 4, "{messages:#?}");
     assert_eq!(
         messages[1],
-        "statement: BEGIN; SET LOCAL search_path TO \"acme\", \"public\""
+        "statement: BEGIN; SET search_path TO \"acme\", \"public\"; COMMIT; BEGIN"
     );
     assert!(messages[2].starts_with("execute "), "{messages:#?}");
     assert_eq!(messages[3], "statement: COMMIT");
+    conn.with_schema(&name("globex"), |_| Ok::<_, DieselError>(()))
+        .expect("lent");
     let messages = meter.messages(|| {
         conn.build_transaction()
             .serializable()
@@ -331,8 +333,8 @@ fn c21_begin_carries_a_path_that_is_not_set_yet() {
     assert_eq!(
         messages,
         [
-            "statement: BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY; \
-             SET LOCAL search_path TO \"acme\", \"public\"",
+            "statement: BEGIN; SET search_path TO \"acme\", \"public\"; COMMIT; \
+             BEGIN TRANSACTION ISOLATION LEVEL SERIALIZABLE READ ONLY",
             "statement: COMMIT"
         ]
     );
