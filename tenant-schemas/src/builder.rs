@@ -440,6 +440,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 generation: AtomicU64::new(0),
                 moved: Mutex::default(),
                 moves: AtomicU64::new(0),
+                met: Mutex::default(),
                 origin: random::number(),
                 rack: Rack::default(),
             }),

@@ -1,7 +1,7 @@
 //! [`Scope`]: whose data a connection sees, and [`Policy`]: the rules for all connections of a pool.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -196,6 +196,8 @@ pub(crate) struct Policy {
     pub(crate) moved: Mutex<HashMap<SchemaName, Instant>>,
     /// Counts these.
     pub(crate) moves: AtomicU64,
+    /// The schemas in which some connection has been: it may have prepared statements there.
+    pub(crate) met: Mutex<HashSet<SchemaName>>,
     /// By what this process knows changes of its own when it hears of them.
     pub(crate) origin: String,
     /// The sessions of the pool.
@@ -248,6 +250,18 @@ impl Policy {
             .is_none_or(|moved| scope.since >= *moved)
     }
 
+    /// A connection comes to a schema for the first time.
+    pub(super) fn meet(&self, schema: &SchemaName) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.insert(schema.clone());
+    }
+
+    /// Whether some connection has been in a schema of this name.
+    pub(crate) fn has_met(&self, schema: &SchemaName) -> bool {
+        let met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.contains(schema)
+    }
+
     /// Makes every connection of the pool forget its plans before it is used again.
     pub(crate) fn bump_generation(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -267,6 +281,7 @@ impl Default for Policy {
             generation: AtomicU64::new(0),
             moved: Mutex::default(),
             moves: AtomicU64::new(0),
+            met: Mutex::default(),
             origin: String::new(),
             rack: Rack::default(),
         }

@@ -17,11 +17,9 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// A tenant came, and may have used all that it has.
-    pub(super) fn visit(&mut self, schema: &SchemaName) {
-        if !self.tenants.contains(schema) {
-            self.tenants.insert(schema.clone());
-        }
+    /// A tenant came, and may have used all that it has; says whether it never did before.
+    pub(super) fn visit(&mut self, schema: &SchemaName) -> bool {
+        !self.tenants.contains(schema) && self.tenants.insert(schema.clone())
     }
 
     /// A schema was migrated, for which about so many tables were opened.

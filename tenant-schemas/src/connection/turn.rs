@@ -82,7 +82,7 @@ impl TenantConnection {
         } else {
             self.arrive(&mut scope, Arrival::Checkout)?;
         }
-        self.served.visit(scope.schema());
+        self.visit(&scope);
         self.scope = Some(scope);
         Ok(())
     }
@@ -125,7 +125,7 @@ impl TenantConnection {
         } else {
             self.arrive(scope, Arrival::Lent)?;
         }
-        self.served.visit(scope.schema());
+        self.visit(&scope);
         Ok(())
     }
 
@@ -140,9 +140,15 @@ impl TenantConnection {
         self.resident = None;
         scope.looked = Some(self.epoch_now());
         scope.looked_inside = Some(self.undone);
-        self.served.visit(scope.schema());
+        self.visit(&scope);
         let outer = self.scope.replace(scope);
         Lent::new(self, outer).call(f)
+    }
+
+    fn visit(&mut self, scope: &Scope) {
+        if self.served.visit(scope.schema()) {
+            self.policy.meet(scope.schema());
+        }
     }
 
     /// Makes sure that the server has the path of the scope, whatever happened since.

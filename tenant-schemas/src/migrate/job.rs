@@ -136,6 +136,8 @@ impl Job {
         registry: &Arc<Registry>,
         failures: &Failures,
     ) -> Result<(Migrated, bool)> {
+        // Where nobody has been, nobody has prepared anything: everyone keeps what they have.
+        let is_news = !self.fresh || registry.policy.has_met(&self.schema);
         let mut run = Run::new(registry, self);
         run.failures = Arc::clone(failures);
         let applied = run.prepare(conn)?;
@@ -153,7 +155,9 @@ impl Job {
         if now == 0 {
             run.write_state(conn)?;
         }
-        registry.bump_after_commit(conn);
+        if is_news {
+            registry.bump_after_commit(conn);
+        }
         let unfinished = now < steps.len();
         if !unfinished {
             run.conclude(conn)?;

@@ -341,6 +341,29 @@ fn c21_begin_carries_a_path_that_is_not_set_yet() {
 }
 
 #[test]
+fn c21_a_sign_up_leaves_the_statements_of_others_prepared() {
+    for set_calls in [SetCalls::EveryCheckout, SetCalls::FirstStatement] {
+        let meter = Meter::new(set_calls);
+        let ready = meter.tenancy.ready_schemas(1);
+        for schema in ["initech", "umbrella"] {
+            if schema == "umbrella" {
+                ready.fill().expect("made");
+            }
+            let mut tenant = client(schema);
+            let saved = tenant.save(&mut meter.tenancy.public().expect("public"));
+            assert_eq!(saved.expect("saved").made_ahead, schema == "umbrella");
+            let prepares = |tenant: &Client| {
+                let read = || read(&mut meter.tenancy.tenant(tenant).expect("there"));
+                let messages = meter.messages(read);
+                messages.iter().any(|message| message.starts_with("parse"))
+            };
+            assert!(!prepares(&meter.acme), "{set_calls:?}");
+            assert!(prepares(&tenant), "the control: it is new");
+        }
+    }
+}
+
+#[test]
 fn c21_a_savepoint_and_a_lent_scope_cost_what_their_docs_say() {
     let meter = Meter::new(SetCalls::EveryCheckout);
     let mut conn = meter.acme();

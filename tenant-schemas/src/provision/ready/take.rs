@@ -45,7 +45,9 @@ pub(in crate::provision) fn take<T: TenantModel>(
     if !taken {
         return Ok(None);
     }
-    registry.bump_after_commit(conn);
+    if registry.policy.has_met(schema) {
+        registry.bump_after_commit(conn);
+    }
     announce_taken(conn, registry, fingerprint);
     let migrations: Vec<MigrationId> = registry
         .apps_of(&kind)
