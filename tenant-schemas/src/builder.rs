@@ -134,6 +134,10 @@ impl<T: TenantModel> TenancyBuilder<T> {
     }
 
     /// Sets how long a connection may be idle. Defaults to 10 minutes; `None` means for ever.
+    ///
+    /// Of a pool in which not all are out at once, one is idle at any time: after so long a session is
+    /// closed, the one that was used longest ago. Where [`min_idle`](Self::min_idle) keeps the pool full, one that
+    /// knows no tenants is made in its place: give `None` there.
     pub fn idle_timeout(self, idle_timeout: Option<Duration>) -> Self {
         Self {
             idle_timeout,

@@ -75,6 +75,16 @@ impl TenantConnection {
         self.try_alone(|inner| inner.batch_execute(transaction))
     }
 
+    /// The ledgers of these schemas were read, which the server's session keeps in mind.
+    pub(crate) fn has_read_ledgers<'a>(
+        &mut self,
+        schemas: impl IntoIterator<Item = &'a SchemaName>,
+    ) {
+        for schema in schemas {
+            self.served.read(schema);
+        }
+    }
+
     /// Notes that settings or the role may be others: whoever comes next has the session's first ones.
     pub(crate) fn suspect_settings(&self) {
         let calls = Effects {

@@ -14,6 +14,8 @@ pub(super) struct Served {
     /// How many tables were opened where it only migrated, and in all of these.
     migrated: HashMap<SchemaName, usize>,
     tables: usize,
+    /// Whose ledger was read, besides.
+    read: HashSet<SchemaName>,
 }
 
 impl Served {
@@ -29,6 +31,13 @@ impl Served {
             let more = tables.min(TABLES - *opened);
             *opened += more;
             self.tables += more;
+        }
+    }
+
+    /// The ledger of a schema was read: a table.
+    pub(super) fn read(&mut self, schema: &SchemaName) {
+        if !self.read.contains(schema) {
+            self.read.insert(schema.clone());
         }
     }
 
@@ -49,13 +58,24 @@ impl Served {
 
     /// As how many tenants the session counts, if it is to be closed in time.
     pub(super) fn load(&self) -> usize {
-        self.tenants.len() + self.tables / TABLES
+        self.tenants.len() + (self.tables + self.read.len()) / TABLES
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ledgers_count_as_the_tables_that_they_are() {
+        let name = |number: usize| -> SchemaName { format!("t{number}").parse().expect("valid") };
+        let mut served = Served::default();
+        for number in (0..40).chain(0..40) {
+            served.read(&name(number));
+        }
+        assert_eq!((served.count(), served.load()), (0, 2));
+        assert!(!served.saw(&name(0)));
+    }
 
     #[test]
     fn migrating_counts_by_the_tables_and_never_more_than_a_visit() {

@@ -275,8 +275,9 @@ impl<T: TenantModel> Migrate<'_, T> {
         } else {
             let read = |inner: &mut _| ledger::read_all(inner, &asked, registry.public());
             let mut conn = self.tenancy.public()?;
-            conn.own(read)
-                .map_err(|error| Error::database("reading the ledgers", error))?
+            let read = conn.own(read);
+            conn.has_read_ledgers(asked.iter().copied());
+            read.map_err(|error| Error::database("reading the ledgers", error))?
         };
         let found = jobs
             .into_iter()

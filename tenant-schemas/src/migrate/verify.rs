@@ -24,6 +24,7 @@ pub(super) fn verified(
         .map(|(job, _)| &job.schema)
         .collect();
     let read = conn.own(|inner| ledger::read_all(inner, &believed, registry.public()));
+    conn.has_read_ledgers(believed.iter().copied());
     // Whose ledger can't be read is for its job to say.
     let mut read = read
         .inspect_err(|error| log::debug!("each schema is asked for its ledger: {error}"))
