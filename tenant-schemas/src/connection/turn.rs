@@ -125,7 +125,7 @@ impl TenantConnection {
         } else {
             self.arrive(scope, Arrival::Lent)?;
         }
-        self.visit(&scope);
+        self.visit(scope);
         Ok(())
     }
 
