@@ -70,6 +70,7 @@
     reason = "they panic where nobody reads: `output::print` and `ui::say` don't"
 )]
 
+mod address;
 mod all_tenants_command;
 mod app;
 mod clash;

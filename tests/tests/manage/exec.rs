@@ -1,9 +1,11 @@
 //! `exec`, `psql`, and the fixtures of `load` and `dump`.
 
+use std::process::Command;
+
 use serde_json::Value;
 use tenant_schemas_tests::skipped;
 
-use crate::support::Program;
+use crate::support::{Program, finished};
 
 #[test]
 fn rows_of_many_tenants_come_in_one_table_with_the_schema_first() {
@@ -165,6 +167,95 @@ fn psql_has_the_schemas_path_and_its_own_exit_code() {
     program
         .run_args(&["psql", "b", "-c", query])
         .fails(1, &["schema b does not exist"]);
+}
+
+/// Whether PostgreSQL's client is there; says so if not.
+fn has_psql() -> bool {
+    let found = Command::new("psql").arg("--version").output().is_ok();
+    if !found {
+        skipped("`psql`", "apt-get install postgresql-client");
+    }
+    found
+}
+
+#[test]
+fn psql_does_not_start_where_its_path_does_not_arrive() {
+    if !has_psql() {
+        return;
+    }
+    let program = Program::with_tenants(&["a"]);
+    program.sql(
+        "CREATE TABLE rooms (name text); INSERT INTO rooms VALUES ('shared'); \
+         INSERT INTO a.rooms (name) VALUES ('Blue')",
+    );
+    let services = tempfile::NamedTempFile::new().expect("a file");
+    let service = "[own]\noptions=-c statement_timeout=60s\n";
+    std::fs::write(services.path(), service).expect("written");
+    let names = "SELECT name FROM rooms";
+    let mark = if program.url().contains('?') {
+        '&'
+    } else {
+        '?'
+    };
+    let url = format!("{}{mark}service=own", program.url());
+    // Control: libpq takes the options of the service, and the path is lost.
+    let mut psql = Command::new("psql");
+    psql.args(["-XAt", "-d", &url, "-c", names])
+        .env("PGSERVICEFILE", services.path())
+        .env("PGOPTIONS", "-c search_path=a");
+    assert_eq!(finished(&mut psql).out, "shared\n");
+    let run = |url: &str, sql: &str| {
+        let mut command = program.command();
+        command
+            .args(["psql", "a", "-XAtc", sql])
+            .env("PGSERVICEFILE", services.path())
+            .env("DATABASE_URL", url);
+        finished(&mut command)
+    };
+    let ran = run(&url, names);
+    ran.fails(
+        1,
+        &[
+            "psql would not be in schema a",
+            "would be \"$user\", public, and not \"a\", \"public\"",
+            "write them into the database URL",
+        ],
+    );
+    assert_eq!(ran.out, "");
+    // The way out.
+    let url = format!("{url}&options=-c%20statement_timeout%3D61s");
+    assert_eq!(run(&url, names).out, "Blue\n");
+    assert_eq!(run(&url, "SHOW statement_timeout").out, "61s\n");
+}
+
+#[test]
+fn psql_has_the_options_of_the_connection_and_shows_no_password() {
+    if !has_psql() {
+        return;
+    }
+    let program = Program::with_tenants(&["a"]);
+    let mark = if program.url().contains('?') {
+        '&'
+    } else {
+        '?'
+    };
+    let url = format!("{}{mark}password=hush", program.url());
+    let query = "SELECT current_schema(), current_setting('statement_timeout')";
+    let call = r"\! tr '\000' ' ' < /proc/$PPID/cmdline; echo; echo $PGPASSWORD";
+    let mut command = program.command();
+    command
+        .args(["psql", "a", "-XAt", "-c", query, "-c", call])
+        .env("PGOPTIONS", "-c statement_timeout=60s")
+        .env("DATABASE_URL", url);
+    let ran = finished(&mut command);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(lines[0], "a|1min", "{ran:?}");
+    assert!(
+        lines[1].contains("psql -d") && !lines[1].contains("hush"),
+        "{}",
+        lines[1]
+    );
+    assert_eq!(lines[2], "hush");
 }
 
 #[test]

@@ -64,6 +64,10 @@ impl Program {
         }
     }
 
+    pub(crate) fn url(&self) -> String {
+        self.database.url()
+    }
+
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_manage-program"));
         command
