@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use chrono::NaiveDate;
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-use private_postgres::Database;
 use quickstart::schema::{bookings, countries, rooms};
 use quickstart::{Booking, Bookings, Client, Customers, Hotels, Room};
+use tenant_schemas::testing::TestDatabase;
 use tenant_schemas::{App, Lifecycle as _, SchemaName, Tenancy, TenantConnection, tenant_app};
 
 /// Has a mistake in its SQL.
@@ -36,12 +36,11 @@ fn main() -> ExitCode {
     reason = "a chapter is read from top to bottom"
 )]
 fn chapter() -> Result<(), Box<dyn Error>> {
-    let database = Database::from_env()?;
-    match &database {
-        Database::Given(_) => println!("Using the database of DATABASE_URL."),
-        Database::Private(_) => {
-            println!("DATABASE_URL is not set: a private PostgreSQL is running.");
-        }
+    let database = TestDatabase::new()?;
+    if std::env::var("DATABASE_URL").is_ok_and(|url| !url.is_empty()) {
+        println!("Using the server of DATABASE_URL, and a database of its own there.");
+    } else {
+        println!("DATABASE_URL is not set: a private PostgreSQL is running.");
     }
     let url = database.url();
 
@@ -52,7 +51,6 @@ fn chapter() -> Result<(), Box<dyn Error>> {
         .app(Bookings)
         .build()?;
     tenancy.migrate().shared().run()?.into_result()?;
-    remove_what_an_earlier_run_left(&tenancy)?;
     let mut conn = tenancy.public()?;
     let tables = tables_of(&mut conn, "public")?;
     println!("  `public` has {}", tables.join(", "));
@@ -202,19 +200,6 @@ fn fill(conn: &mut TenantConnection, rooms: [&str; 2], guest: (&str, &str)) -> Q
             .execute(conn)?;
         Ok(())
     })
-}
-
-/// Makes room for this run in a database that is kept.
-fn remove_what_an_earlier_run_left(tenancy: &Tenancy<Client>) -> tenant_schemas::Result<()> {
-    let mut conn = tenancy.public()?;
-    for schema in ["tenant1", "tenant2", "public"] {
-        if let Some(tenant) = Client::by_schema(&mut conn, schema)? {
-            let options = tenant_schemas::DeleteOptions::new().auto_drop_schema(true);
-            tenant.delete_with(&mut conn, options)?;
-            println!("  removed {schema}, which an earlier run left");
-        }
-    }
-    Ok(())
 }
 
 #[derive(QueryableByName)]
