@@ -12,8 +12,9 @@ use super::targets;
 
 /// Renames a tenant's schema, and the tenant's row with it
 ///
-/// Both change in one transaction; connections that are at work in the schema see the new name with
-/// their next statement. The name that is free afterwards belongs to nobody.
+/// Both change in one transaction. A program that works for the tenant meanwhile goes on under the old name
+/// until its next checkout, and may find the shared schema's tables instead: suspend the tenant first. One
+/// with a directory, such as a web server, hears of it. The name that is free afterwards belongs to nobody.
 #[derive(Debug, Parser)]
 pub(super) struct Args {
     /// The schema as it is called now.
