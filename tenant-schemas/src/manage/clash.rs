@@ -3,6 +3,7 @@
 use clap::Arg;
 
 use super::fixtures;
+use super::standalone::Takes;
 
 /// Options that every command has.
 const EVERYWHERE: [&str; 2] = ["verbosity", "help"];
@@ -16,9 +17,17 @@ pub(super) fn refuse_options_of_tenant_commands(command: &clap::Command) {
     refuse(command, &taken, &['v', 'h', 's']);
 }
 
-/// Panics if a command has an option that every command has.
-pub(super) fn refuse_options(command: &clap::Command) {
-    refuse(command, &EVERYWHERE, &['v', 'h']);
+/// Panics if a command has an option that every command has, or, if it takes a schema, one that
+/// `tenant_command` and `all_tenants_command` would read in its place.
+pub(super) fn refuse_options(command: &clap::Command, takes: Takes) {
+    let read_above: &[&str] = match takes {
+        Takes::Nothing => return refuse(command, &EVERYWHERE, &['v', 'h']),
+        // It is given the other two as its own.
+        Takes::Many => &["exclude", "no-public"],
+        Takes::One | Takes::First => &["exclude", "no-public", "jobs", "fail-fast"],
+    };
+    let all = [&EVERYWHERE[..], read_above].concat();
+    refuse(command, &all, &['v', 'h', 's']);
 }
 
 fn refuse(command: &clap::Command, long: &[&str], short: &[char]) {
@@ -44,6 +53,9 @@ fn clash(command: &clap::Command, long: &[&str], short: &[char]) -> Option<Strin
             .find(|own| long.contains(&&**own));
         let mut letters = arg.get_short_and_visible_aliases().unwrap_or_default();
         letters.extend(arg.get_all_short_aliases().unwrap_or_default());
+        if arg.get_long() == Some("schema") {
+            letters.retain(|letter| *letter != 's');
+        }
         let letter = letters.into_iter().find(|letter| short.contains(letter));
         own.map(|own| format!("--{own}"))
             .or(letter.map(|letter| format!("-{letter}")))
@@ -70,6 +82,8 @@ fn hyphened(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use super::*;
 
     fn of(arg: Arg) -> Option<String> {
@@ -93,6 +107,27 @@ mod tests {
         let below = clap::Command::new("below").arg(Arg::new("own").short('v'));
         let command = clap::Command::new("own").subcommand(below);
         assert_eq!(clash(&command, &[], &['v']), taken("-v"));
+    }
+
+    #[test]
+    fn what_is_read_above_a_command_with_a_schema_is_taken() {
+        let schema = Arg::new("schema").long("schema").short('s');
+        let refused = |schema: Option<&Arg>, own: Arg| {
+            let command = clap::Command::new("own").args(schema.cloned()).arg(own);
+            let takes = Takes::of(&command);
+            let refuse = AssertUnwindSafe(|| refuse_options(&command, takes));
+            std::panic::catch_unwind(refuse).is_err()
+        };
+        for long in ["exclude", "no-public", "jobs", "fail-fast"] {
+            let own = || Arg::new("own").long(long);
+            assert!(refused(Some(&schema), own()), "{long}");
+            assert!(!refused(None, own()), "{long}");
+        }
+        let many = schema.clone().action(clap::ArgAction::Append);
+        assert!(refused(Some(&many), Arg::new("own").long("exclude")));
+        assert!(!refused(Some(&many), Arg::new("own").long("jobs")));
+        assert!(refused(Some(&schema), Arg::new("own").short('s')));
+        assert!(!refused(Some(&schema), Arg::new("own").long("own")));
     }
 
     #[test]

@@ -216,10 +216,12 @@ impl<T: TenantModel> Manage<T> {
     /// # Panics
     ///
     /// If there is a command of that name, in either spelling, or one of its options
-    /// is one that every command has: `-v`, `--verbosity`, `-h`, `--help`.
+    /// is one that every command has: `-v`, `--verbosity`, `-h`, `--help`. With an option `--schema`, also if
+    /// one is read by `tenant_command` or `all_tenants_command`: `-s` for something else, `--exclude`,
+    /// `--no-public`, and, unless `--schema` can be given repeatedly, `--jobs` and `--fail-fast`.
     pub fn plain_command(mut self, command: impl PlainCommand<T>) -> Self {
         let entry = Entry::plain(command);
-        clash::refuse_options(&entry.clap);
+        clash::refuse_options(&entry.clap, entry.takes);
         self.check_name(entry.name);
         self.commands.push(entry);
         self

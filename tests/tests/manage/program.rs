@@ -251,6 +251,11 @@ fn run<T: TenantModel>(manage: Manage<T>) -> ! {
     } else {
         manage
     };
+    let manage = if word("purge") {
+        manage.plain_command(Purge)
+    } else {
+        manage
+    };
     let manage = if word("doctor_too") {
         manage.plain_command(DoctorToo)
     } else {
@@ -532,6 +537,29 @@ impl<T: TenantModel> PlainCommand<T> for Loud {
     type Args = LoudArgs;
 
     fn run(&self, _: &LoudArgs, _: &Tenancy<T>, _: &mut dyn Write) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// A command that is about a schema, and whose `--exclude` is about something else.
+struct Purge;
+
+#[derive(clap::Args)]
+struct PurgeArgs {
+    /// The tenant.
+    #[arg(long)]
+    schema: String,
+    /// A table that stays.
+    #[arg(long)]
+    exclude: Option<String>,
+}
+
+impl<T: TenantModel> PlainCommand<T> for Purge {
+    const NAME: &'static str = "purge";
+    const ABOUT: &'static str = "Purges a tenant";
+    type Args = PurgeArgs;
+
+    fn run(&self, _: &PurgeArgs, _: &Tenancy<T>, _: &mut dyn Write) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -173,6 +173,10 @@ fn a_command_that_would_be_lost_among_the_others_is_refused_at_the_start() {
     for (words, message) in [
         ("loud", "command loud has an option `-v` of its own"),
         ("loud_plain", "command loud has an option `-v` of its own"),
+        (
+            "purge",
+            "command purge has an option `--exclude` of its own",
+        ),
         ("doctor_too", "there is a command doctor already"),
     ] {
         let program = Program::fresh().words(words);
