@@ -1,6 +1,7 @@
 //! What every command gets: the tenancy, once it is needed, and the terminal.
 
 use std::cell::{OnceCell, RefCell};
+use std::io::{self, BufRead as _};
 
 use crate::auth::Superusers;
 use crate::model::TenantModel;
@@ -14,6 +15,7 @@ use super::ui::Ui;
 pub(super) struct Context<T: TenantModel> {
     source: RefCell<Option<Source<T>>>,
     tenancy: OnceCell<Tenancy<T>>,
+    first_line: OnceCell<String>,
     pub(super) ui: Ui,
     /// Who stores superusers.
     pub(super) superusers: Box<dyn Superusers>,
@@ -24,6 +26,7 @@ impl<T: TenantModel> Context<T> {
         Self {
             source: RefCell::new(Some(source)),
             tenancy: OnceCell::new(),
+            first_line: OnceCell::new(),
             ui,
             superusers,
         }
@@ -38,5 +41,16 @@ impl<T: TenantModel> Context<T> {
         self.tenancy
             .get()
             .ok_or_else(|| Failure::Error("the tenancy could not be built".into()))
+    }
+
+    /// The first line of standard input, which can be read once, for however many tenants.
+    pub(super) fn first_line(&self) -> io::Result<&str> {
+        if self.first_line.get().is_none() {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line)?;
+            let _ = self.first_line.set(line);
+        }
+        let line = self.first_line.get().map_or("", String::as_str);
+        Ok(line.trim_end_matches(['\r', '\n']))
     }
 }

@@ -78,7 +78,7 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
     let tenancy = context.tenancy()?;
     let user = if superuser {
         let check = |name: &str| superuser::can_be_a_name(name, &*context.superusers, tenancy);
-        Some(credentials.user(asks, check)?)
+        Some(credentials.user(asks, context, check)?)
     } else {
         None
     };

@@ -3,7 +3,8 @@
 //! At rest and at a prompt it ends the process. During work over tenants the
 //! first one is remembered, so that the tenant at hand is finished and no other
 //! started; the second ends the process, and the server rolls back what was
-//! open. While another program has the terminal it is that program's.
+//! open. While another program has the terminal it is that program's, and is
+//! remembered too.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -52,7 +53,14 @@ pub(super) fn work() -> Mode {
     }
 }
 
-/// While this lives, Ctrl-C is none of our business.
+/// While this lives, Ctrl-C ends the process.
+pub(super) fn rest() -> Mode {
+    Mode {
+        before: MODE.swap(REST, Ordering::Relaxed),
+    }
+}
+
+/// While this lives, another program is told of Ctrl-C by the terminal; it is remembered, and nothing said.
 pub(super) fn child() -> Mode {
     Mode {
         before: MODE.swap(CHILD, Ordering::Relaxed),
@@ -67,7 +75,7 @@ impl Drop for Mode {
 
 fn pressed_now() {
     match MODE.load(Ordering::Relaxed) {
-        CHILD => {}
+        CHILD => PRESSED.store(true, Ordering::Relaxed),
         WORK if !PRESSED.swap(true, Ordering::Relaxed) => {
             ui::say(
                 "\ninterrupted: finishing what is at hand; \

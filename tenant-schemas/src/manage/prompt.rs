@@ -55,6 +55,7 @@ pub(super) fn ask<R>(
     default: Option<&str>,
     mut check: impl FnMut(&str) -> Result<R, Refused>,
 ) -> Result<R, Failure> {
+    let _mode = interrupt::rest();
     let default_note = match default {
         None | Some("") => String::new(),
         Some(default) => format!(" {}", style(format!("[{default}]")).for_stderr().dim()),
@@ -134,6 +135,7 @@ fn read_line() -> Result<String, Failure> {
 }
 
 fn hidden(question: &str) -> Result<String, Failure> {
+    let _mode = interrupt::rest();
     let _echo = interrupt::keep_echo();
     put(&format!("{}: ", style(question).for_stderr().bold()))?;
     Ok(Term::stderr().read_secure_line()?)

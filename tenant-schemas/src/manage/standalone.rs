@@ -15,6 +15,7 @@ use super::app::{self, VERBOSITY};
 use super::context::Context;
 use super::entry::Entry;
 use super::fleet;
+use super::interrupt;
 use super::options::NOINPUT;
 use super::outcome::{Done, Exit, Failure};
 use super::tenant_command::{self, choose_one};
@@ -277,29 +278,36 @@ fn one_after_the_other<T: TenantModel>(
     line: &mut CommandLine<'_>,
     context: &mut Context<T>,
 ) -> Done {
+    let _mode = interrupt::work();
     let mut failed = 0;
     let mut begun = 0;
     for schema in schemas {
-        if fail_fast && failed > 0 {
+        if interrupt::pressed() || (fail_fast && failed > 0) {
             break;
         }
         begun += 1;
-        let read = line.read(entry, std::slice::from_ref(schema), rest)?;
         if context.ui.wants(1) {
             fleet::heading(schema);
         }
-        match run(entry, &read, context) {
-            Ok(exit) if exit.code() == 0 => {}
-            Ok(_) => failed += 1,
-            Err(Failure::Error(error)) => {
-                ui::say(&ui::failure(Some(schema), &*error));
-                failed += 1;
-            }
-            Err(failure) => return Err(failure),
+        let read = line.read(entry, std::slice::from_ref(schema), rest);
+        match read.and_then(|read| run(entry, &read, context)) {
+            Ok(exit) if exit.code() == 0 => continue,
+            Err(Failure::NobodyReads) => return Err(Failure::NobodyReads),
+            Ok(_) => {}
+            // The command line was read before: what is wrong is wrong in this schema.
+            Err(Failure::Usage(message)) => refused(schema, &message),
+            Err(Failure::CommandLine(error)) => refused(schema, &error.to_string()),
+            Err(Failure::Error(error)) => ui::say(&ui::failure(Some(schema), &*error)),
         }
+        failed += 1;
     }
     let left: Vec<&str> = schemas[begun..].iter().map(String::as_str).collect();
     Ok(fleet::conclude(schemas.len(), failed, &left))
+}
+
+fn refused(schema: &str, message: &str) {
+    let message = message.trim_start_matches("error: ").trim_end();
+    ui::usage(&format!("{schema}: {message}"));
 }
 
 fn run<T: TenantModel>(entry: &Entry<T>, read: &ArgMatches, context: &mut Context<T>) -> Done {

@@ -1,7 +1,6 @@
 //! `create_tenant_superuser`, and the part of `create_tenant` that makes one.
 
 use std::env;
-use std::io::BufRead as _;
 
 use clap::Parser;
 use diesel::result::Error as DieselError;
@@ -59,9 +58,10 @@ impl Credentials {
     /// The user, with everything that was not given asked for, if somebody can be asked.
     ///
     /// `taken` says whether there is a user of that name, and why it can be no name.
-    pub(super) fn user(
+    pub(super) fn user<T: TenantModel>(
         &self,
         asks: bool,
+        context: &Context<T>,
         mut taken: impl FnMut(&str) -> Result<(), Refused>,
     ) -> Result<NewUser, Failure> {
         let mut given = self.username.clone();
@@ -92,9 +92,7 @@ impl Credentials {
             None => String::new(),
         };
         let password = if self.password_stdin {
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line)?;
-            line.trim_end_matches(['\r', '\n']).to_owned()
+            context.first_line()?.to_owned()
         } else if let Some(password) = password_of_environment() {
             password
         } else if asks {
@@ -187,15 +185,15 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let superusers = &context.superusers;
     // That there is no table of users is said before anything is asked.
     superusers.exists(&mut conn, "admin")?;
-    let user = args
-        .credentials
-        .user(asks, |name| match superusers.exists(&mut conn, name) {
+    let user = args.credentials.user(asks, context, |name| {
+        match superusers.exists(&mut conn, name) {
             Ok(false) => Ok(()),
             Ok(true) => {
                 Err(format!("{name} is taken in {}: choose another name", target.schema).into())
             }
             Err(error) => Err(no_name(error)),
-        })?;
+        }
+    })?;
     let name = user.username.clone();
     superusers.create_superuser(&mut conn, user)?;
     context

@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use rustix::process::{Pid, Signal, kill_process};
+use tenant_schemas_tests::skipped;
 
 use crate::support::{Program, ends_with};
 
@@ -118,6 +120,61 @@ fn an_interrupted_command_names_the_tenants_that_are_left() {
     let output = child.wait_with_output().expect("ended");
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "a: let go\n");
+}
+
+#[test]
+fn one_after_the_other_is_interrupted_between_two() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("go");
+    let program = Program::with_tenants(&["a", "b"]);
+    let mut child = command(&program)
+        .args(["all_tenants_command", "visit", "--until"])
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+    read_to(&mut err, "holding");
+    interrupt(&child);
+    read_to(&mut err, "interrupted");
+    std::fs::write(&file, "").expect("written");
+    read_to(&mut err, "left to do: 2 schemas: a, b");
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "visited public\n");
+}
+
+#[test]
+fn what_ends_one_psql_begins_no_other() {
+    let program = Program::with_tenants(&["a", "b"]);
+    if Command::new("psql").arg("--version").output().is_err() {
+        skipped("`psql`", "apt-get install postgresql-client");
+        return;
+    }
+    for end in [Signal::INT, Signal::TERM] {
+        let mut holder = program.connect();
+        holder
+            .batch_execute("SELECT pg_advisory_lock(4242)")
+            .expect("the lock");
+        let lock = "SELECT pg_advisory_xact_lock(4242), current_schema()";
+        let mut child = command(&program)
+            .args(["all_tenants_command", "psql", "-XAtc", lock])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started");
+        program.wait_for_waiting("1");
+        signal(&child, end);
+        // It is told before what is at hand is over.
+        std::thread::sleep(Duration::from_millis(300));
+        drop(holder);
+        let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+        read_to(&mut err, "left to do: 2 schemas: a, b");
+        let output = child.wait_with_output().expect("ended");
+        assert_eq!(output.status.code(), Some(130), "{end:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "|public\n");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod support;
 use std::env;
 use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread::sleep;
 use std::time::Duration;
@@ -468,16 +468,22 @@ impl TenantCommand for Hold {
         conn: &mut TenantConnection,
         out: &mut dyn Write,
     ) -> Result<(), BoxError> {
-        eprintln!("holding");
-        for _ in 0..6_000 {
-            if args.until.exists() {
-                writeln!(out, "{}: let go", conn.schema_name().ok_or("no scope")?)?;
-                return Ok(());
-            }
-            sleep(Duration::from_millis(10));
-        }
-        Err("the file did not come".into())
+        wait_for(&args.until)?;
+        writeln!(out, "{}: let go", conn.schema_name().ok_or("no scope")?)?;
+        Ok(())
     }
+}
+
+/// Says so, and waits for a file.
+fn wait_for(file: &Path) -> Result<(), BoxError> {
+    eprintln!("holding");
+    for _ in 0..6_000 {
+        if file.exists() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(10));
+    }
+    Err("the file did not come".into())
 }
 
 /// Counts the tenants.
@@ -588,6 +594,9 @@ struct VisitArgs {
     /// The tenant.
     #[arg(long)]
     schema: Option<SchemaName>,
+    /// Stay until there is this file.
+    #[arg(long)]
+    until: Option<PathBuf>,
 }
 
 impl PlainCommand<Client> for Visit {
@@ -604,6 +613,9 @@ impl PlainCommand<Client> for Visit {
         let schema = args.schema.as_ref().ok_or("whom?")?;
         if schema.as_str() == "closed" {
             return Err("the door is locked".into());
+        }
+        if let Some(file) = &args.until {
+            wait_for(file)?;
         }
         writeln!(out, "visited {schema}")?;
         Ok(())

@@ -264,6 +264,29 @@ fn c93_all_tenants_command_runs_the_others_one_after_the_other() {
         ran.fails(1, &["left to do: 1 schema: z"]);
         assert_eq!(ran.out, "visited a\n", "{args}");
     }
+    // What is wrong in one schema alone is no mistake in the command line.
+    let create = [
+        "all_tenants_command",
+        "--no-public",
+        "create_tenant_superuser",
+        "--username=admin",
+        "--password-stdin",
+    ];
+    let first = [&create[..], &["--exclude=z", "--exclude=closed"]].concat();
+    assert_eq!(program.run_with_input(&first, "correct horse\n").code, 0);
+    program.run_with_input(&create, "correct horse\n").fails(
+        1,
+        &[
+            "error: a: admin is taken in a",
+            "Superuser admin of closed is there",
+            "1 of 3 schemas failed",
+        ],
+    );
+    for schema in ["a", "closed", "z"] {
+        let users =
+            format!("SELECT count(*) FROM {schema}.auth_users WHERE password_hash LIKE '$argon2%'");
+        assert_eq!(program.strings(&users), ["1"], "{schema}");
+    }
     let quiet = program.run("all_tenants_command -v 0 visit --exclude closed");
     assert_eq!((quiet.code, &*quiet.err), (0, ""));
     program
