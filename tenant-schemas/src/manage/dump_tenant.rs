@@ -78,11 +78,21 @@ pub(super) fn dump<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     Ok(Exit::Done)
 }
 
-/// Writes a file that is there in the end whole or not at all.
+/// Writes a file that is there in the end whole or not at all. What is no file, as a pipe, is written to.
 fn whole_file<R>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<R, BoxError>,
 ) -> Result<R, Failure> {
+    // Not the link is replaced, but what it leads to.
+    let led_to = fs::canonicalize(path);
+    let path = led_to.as_deref().unwrap_or(path);
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        let failed = |error: io::Error| format!("{} can't be written: {error}", path.display());
+        let mut out = BufWriter::new(File::create(path).map_err(failed).map_err(BoxError::from)?);
+        let result = write(&mut out)?;
+        out.flush().map_err(failed).map_err(BoxError::from)?;
+        return Ok(result);
+    }
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);

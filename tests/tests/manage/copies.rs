@@ -1,6 +1,8 @@
 //! `clone_tenant`, `dump_tenant`, `restore_tenant`.
 
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use diesel::connection::SimpleConnection as _;
 
@@ -290,6 +292,36 @@ fn a_dump_is_restored_under_another_name() {
     program
         .run("dump_tenant a -o /nowhere/a.sql")
         .fails(1, &["can't be written"]);
+}
+
+#[test]
+fn a_dump_goes_into_a_pipe_and_to_where_a_link_leads() {
+    let program = with_rows();
+    let directory = tempfile::tempdir().expect("a directory");
+    let [pipe, link, file] = ["pipe", "link", "file"].map(|name| directory.path().join(name));
+    let dump = |path: &Path| {
+        program.ok_args(&["dump_tenant", "a", "-o", path.to_str().expect("a path")]);
+        let there = std::fs::symlink_metadata(path).expect("it is there");
+        assert!(!there.is_file(), "{} was replaced", path.display());
+    };
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read_to_string(pipe)
+    });
+    dump(&pipe);
+    let read = reader.join().expect("no panic").expect("read");
+    assert!(read.contains("Blue"), "{read}");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    for before in [None, Some("what was there")] {
+        if let Some(before) = before {
+            std::fs::write(&file, before).expect("written");
+        }
+        dump(&link);
+        let written = std::fs::read_to_string(&file).expect("read");
+        assert!(written.contains("Blue"), "{written}");
+    }
 }
 
 #[test]
