@@ -4,7 +4,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Text};
+use diesel::sql_types::{Array, Bool, Text};
 
 use crate::name::SchemaName;
 
@@ -15,6 +15,9 @@ use super::{DIESEL_LEDGER, identifier, within};
 pub(crate) struct OwnTable {
     #[diesel(sql_type = Text)]
     pub(crate) name: String,
+    /// Whether its rows are in its partitions.
+    #[diesel(sql_type = Bool)]
+    pub(crate) partitioned: bool,
     /// The columns that can be written, in order.
     #[diesel(sql_type = Array<Text>)]
     pub(crate) columns: Vec<String>,
@@ -38,7 +41,7 @@ pub(crate) fn own_tables(
     schema: &SchemaName,
 ) -> QueryResult<Vec<OwnTable>> {
     diesel::sql_query(format!(
-        "SELECT c.relname::text AS name, \
+        "SELECT c.relname::text AS name, c.relkind = 'p' AS partitioned, \
          ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid \
            AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS columns, \
          ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid \
@@ -65,7 +68,7 @@ struct Json {
     json: String,
 }
 
-/// The rows of a table as JSON, in the order of its key.
+/// The rows of a table as JSON, in the order of its key; without those of tables that inherit from it.
 pub(crate) fn rows_as_json(
     conn: &mut PgConnection,
     schema: &SchemaName,
@@ -81,8 +84,9 @@ pub(crate) fn rows_as_json(
     } else {
         format!(" ORDER BY {}", key.join(", "))
     };
+    let only = if table.partitioned { "" } else { "ONLY " };
     let rows: Vec<Json> = diesel::sql_query(format!(
-        "SELECT pg_catalog.row_to_json(t)::text AS json FROM {} AS t{order}",
+        "SELECT pg_catalog.row_to_json(t.*)::text AS json FROM {only}{} AS t{order}",
         within(schema, &identifier(&table.name)),
     ))
     .load(conn)?;

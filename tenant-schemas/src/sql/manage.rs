@@ -34,7 +34,7 @@ pub(crate) fn selected(conn: &mut TenantConnection, statement: &str) -> QueryRes
     let statement = statement.trim_end().trim_end_matches(';');
     diesel::sql_query(format!(
         "WITH q AS MATERIALIZED (\n{statement}\n) \
-         {ANY_ROW} FROM (SELECT pg_catalog.row_to_json(q) AS j FROM q) AS s"
+         {ANY_ROW} FROM (SELECT pg_catalog.row_to_json(q.*) AS j FROM q) AS s"
     ))
     .load(conn)
 }
@@ -48,7 +48,8 @@ pub(crate) fn returned(
         conn.batch_execute(
             "CREATE OR REPLACE FUNCTION pg_temp.__tenant_rows(statement text) RETURNS SETOF json \
              LANGUAGE plpgsql AS $$ DECLARE one record; BEGIN \
-             FOR one IN EXECUTE statement LOOP RETURN NEXT pg_catalog.row_to_json(one); END LOOP; END $$",
+             FOR one IN EXECUTE statement LOOP RETURN NEXT pg_catalog.row_to_json(one); END LOOP; \
+             EXCEPTION WHEN invalid_cursor_definition THEN RAISE EXCEPTION '__tenant_no_rows'; END $$",
         )?;
         let rows = diesel::sql_query(format!(
             "{ANY_ROW} FROM pg_temp.__tenant_rows($1) AS j"
@@ -61,9 +62,9 @@ pub(crate) fn returned(
     match result {
         Ok(rows) => Ok(Some(rows)),
         Err(DieselError::DatabaseError(DatabaseErrorKind::Unknown, information))
-            if information.message().starts_with("cannot open")
-                && information.message().ends_with("query as cursor") =>
+            if information.message() == "__tenant_no_rows" =>
         {
+            // PostgreSQL's own words depend on the language of the server.
             Ok(None)
         }
         Err(error) => Err(error),
@@ -96,7 +97,7 @@ pub(crate) fn tenant_rows(
     tenants: &TenantTable,
 ) -> QueryResult<Vec<AnyRow>> {
     diesel::sql_query(format!(
-        "{ANY_ROW} FROM (SELECT pg_catalog.row_to_json(t) AS j FROM {} AS t ORDER BY t.{}::text COLLATE \"C\") AS s",
+        "{ANY_ROW} FROM (SELECT pg_catalog.row_to_json(t.*) AS j FROM {} AS t ORDER BY t.{}::text COLLATE \"C\") AS s",
         shared(&tenants.table, public),
         identifier(tenants.schema_name),
     ))

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tenant_schemas_tests::skipped;
 
 use crate::support::{Program, finished};
@@ -256,6 +256,66 @@ fn psql_has_the_options_of_the_connection_and_shows_no_password() {
         lines[1]
     );
     assert_eq!(lines[2], "hush");
+}
+
+#[test]
+fn a_column_may_have_the_name_of_what_it_is_in() {
+    let program = Program::with_tenants(&["a"]);
+    program.sql(
+        "CREATE TABLE a.letters (q integer, t text); INSERT INTO a.letters VALUES (1, 'x'); \
+         CREATE TYPE a.pair AS (x integer, y integer); CREATE TABLE a.pairs (t a.pair); \
+         INSERT INTO a.pairs VALUES (ROW(1, 2)); ALTER TABLE clients ADD COLUMN t text",
+    );
+    let select = |sql: &str| {
+        program
+            .ok_args(&["exec", "--all", "--format=json", sql])
+            .out
+    };
+    assert_eq!(
+        select("SELECT 1 AS q"),
+        "[\n  {\"schema\":\"a\",\"q\":1}\n]\n"
+    );
+    assert_eq!(
+        select("SELECT * FROM letters"),
+        "[\n  {\"schema\":\"a\",\"q\":1,\"t\":\"x\"}\n]\n"
+    );
+    let dumped = program
+        .ok("tenant_command dump --schema=a letters pairs")
+        .out;
+    let json: Value = serde_json::from_str(&dumped).expect("JSON");
+    assert_eq!(json["letters"], json!([{"q": 1, "t": "x"}]));
+    assert_eq!(json["pairs"], json!([{"t": {"x": 1, "y": 2}}]));
+    let listed = program.ok("list_tenants --format json").out;
+    let json: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(json[0]["schema_name"], "a");
+}
+
+#[test]
+fn a_dump_has_a_row_once_whether_tables_inherit_or_have_partitions() {
+    let program = Program::with_tenants(&["a", "b"]);
+    for schema in ["a", "b"] {
+        program.sql(&format!(
+            "CREATE TABLE {schema}.places (id integer); \
+             CREATE TABLE {schema}.towns (mayor text) INHERITS ({schema}.places); \
+             CREATE TABLE {schema}.stays (night integer) PARTITION BY RANGE (night); \
+             CREATE TABLE {schema}.stays_1 PARTITION OF {schema}.stays FOR VALUES FROM (1) TO (9)"
+        ));
+    }
+    program.sql(
+        "INSERT INTO a.places VALUES (1); INSERT INTO a.towns VALUES (2, 'Ada'); \
+         INSERT INTO a.stays VALUES (3)",
+    );
+    let dumped = program.ok("tenant_command dump --schema=a").out;
+    let json: Value = serde_json::from_str(&dumped).expect("JSON");
+    assert_eq!(json["places"], json!([{"id": 1}]));
+    assert_eq!(json["towns"], json!([{"id": 2, "mayor": "Ada"}]));
+    assert_eq!(json["stays"], json!([{"night": 3}]));
+    let load = ["tenant_command", "load", "--schema=b", "-"];
+    assert_eq!(
+        program.run_with_input(&load, &dumped).out,
+        "b: 3 rows loaded\n"
+    );
+    assert_eq!(program.strings("SELECT count(*) FROM b.places"), ["2"]);
 }
 
 #[test]
