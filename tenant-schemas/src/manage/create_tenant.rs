@@ -32,7 +32,9 @@ fn clap<T: TenantModel>() -> clap::Command {
         .about("Creates a tenant: its row, its schema with every migration, and its domains")
         .long_about(
             "Creates a tenant: its row, its schema with every migration, and its domains. \
-             All or nothing: if anything fails, nothing is left.\n\n\
+             All or nothing: if anything fails, nothing is left. Migrations that can't run in a transaction, \
+             and what has to wait for them, come after it: if they fail, the tenant stays, and what is left \
+             to do is said.\n\n\
              The options under `Tenant` are the fields of the model. On a terminal, those that are not \
              given are asked for, with their defaults; elsewhere those without a default have to be given.",
         );
@@ -76,7 +78,7 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
     };
     let (mut tenant, domains) = form::tenant(matches, None, missing, context)?;
     let tenancy = context.tenancy()?;
-    let user = if superuser {
+    let mut user = if superuser {
         let check = |name: &str| superuser::can_be_a_name(name, &*context.superusers, tenancy);
         Some(credentials.user(asks, context, check)?)
     } else {
@@ -88,11 +90,12 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         SaveOptions::new()
     };
     let name = user.as_ref().map(|user| user.username.clone());
+    let superusers = &context.superusers;
     let saved = tenancy.public()?.transaction(|conn| {
         let saved = tenant.save_with(conn, options)?;
         form::insert_domains(&tenant, &domains, tenancy, conn)?;
-        if let Some(user) = user {
-            let superusers = &context.superusers;
+        // Their table may be made by what waits for the commit.
+        if let Some(user) = user.take_if(|_| saved.left == 0) {
             conn.with_tenant(&tenant, |conn| superusers.create_superuser(conn, user))?;
         }
         Ok::<_, BoxError>(saved)
@@ -101,8 +104,25 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         ui::warn(&failure.to_string());
     }
     let schema = tenant.schema_name();
-    if saved.provisioned {
-        targets::require_migrated(tenancy, schema)?;
+    let migrated = if saved.provisioned {
+        targets::require_migrated(tenancy, schema)
+    } else {
+        Ok(())
+    };
+    if let Some(user) = user {
+        let created = migrated.and_then(|()| {
+            let mut conn = tenancy.tenant(&tenant)?;
+            Ok(superusers.create_superuser(&mut conn, user)?)
+        });
+        if created.is_err() {
+            ui::warn(&format!(
+                "tenant {schema} is there without its superuser: \
+                 `create_tenant_superuser --schema={schema}` creates one"
+            ));
+        }
+        created?;
+    } else {
+        migrated?;
     }
     let name = name.map_or_else(String::new, |name| format!(", superuser {name}"));
     context.ui.note(&format!(
@@ -112,7 +132,7 @@ fn run<T: TenantModel>(matches: &ArgMatches, context: &Context<T>) -> Done {
         } else {
             "no schema of its own".to_owned()
         },
-        count(saved.applied.len(), "migration")
+        count(saved.applied.len() + saved.left, "migration")
     ));
     Ok(Exit::Done)
 }

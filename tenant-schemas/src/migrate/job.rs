@@ -127,15 +127,15 @@ impl Job {
 
     /// Runs the job in the transaction that is open.
     ///
-    /// Returns what was done, and whether migrations are left that can't run in this
-    /// transaction. Then [`Event::PostMigrate`](crate::Event::PostMigrate) is left as well.
+    /// Returns what was done, and how many migrations are left because of one that can't run in
+    /// this transaction. Then [`Event::PostMigrate`](crate::Event::PostMigrate) is left as well.
     /// Listeners that fail after the commit, when this is long over, are added to `failures`.
     pub(crate) fn run_in_transaction(
         &self,
         conn: &mut TenantConnection,
         registry: &Arc<Registry>,
         failures: &Failures,
-    ) -> Result<(Migrated, bool)> {
+    ) -> Result<(Migrated, usize)> {
         // Where nobody has been, nobody has prepared anything: everyone keeps what they have.
         let is_news = !self.fresh || registry.policy.has_met(&self.schema);
         let mut run = Run::new(registry, self);
@@ -148,7 +148,7 @@ impl Job {
             .unwrap_or(steps.len());
         if steps.is_empty() {
             run.write_state(conn)?;
-            return Ok((run.done, false));
+            return Ok((run.done, 0));
         }
         run.announce(conn, &steps)?;
         let now = run.as_far_as_possible(conn, &steps[..transactional])?;
@@ -158,11 +158,11 @@ impl Job {
         if is_news {
             registry.bump_after_commit(conn);
         }
-        let unfinished = now < steps.len();
-        if !unfinished {
+        let left = steps.len() - now;
+        if left == 0 {
             run.conclude(conn)?;
         }
-        Ok((run.done, unfinished))
+        Ok((run.done, left))
     }
 
     pub(super) fn database(&self, doing: &str, error: DieselError) -> Error {

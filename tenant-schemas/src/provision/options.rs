@@ -106,6 +106,8 @@ pub struct Saved {
     pub made_ahead: bool,
     /// The migrations that were applied; those of a schema that was made ahead among them.
     pub applied: Vec<MigrationId>,
+    /// How many wait for the end of the caller's transaction.
+    pub(crate) left: usize,
     /// Listeners that failed after the commit. Inside a transaction of the
     /// caller's they have not run yet; their failures are logged then.
     pub listener_failures: Vec<ListenerFailure>,

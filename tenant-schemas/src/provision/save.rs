@@ -147,11 +147,12 @@ impl Work {
         job.atomic = true;
         job.adopt = adopt;
         job.watched = self.watched;
-        let (done, unfinished) = job.run_in_transaction(conn, registry, &self.failures)?;
+        let (done, left) = job.run_in_transaction(conn, registry, &self.failures)?;
         self.saved.provisioned = !is_public;
         self.saved.applied = done.applied;
         let synced = happened(tenant, What::PostSchemaSync);
-        if unfinished {
+        self.saved.left = left;
+        if left > 0 {
             job.fresh = false;
             job.resumed = Some(self.saved.applied.clone());
             self.rest = Some(job);
@@ -208,6 +209,7 @@ impl Work {
                 });
             } else {
                 let done = finish(&job, &events, conn, registry)?;
+                saved.left = 0;
                 saved.applied.extend(done.applied);
                 saved.listener_failures.extend(done.listener_failures);
             }

@@ -335,6 +335,43 @@ fn c96_the_superuser_comes_with_the_tenant_or_neither_does() {
 }
 
 #[test]
+fn the_superuser_waits_for_migrations_that_can_not_run_in_a_transaction() {
+    let args = [
+        "create_tenant",
+        "--schema_name=a",
+        "--domain_url=a.com",
+        "--name=A",
+        "-s",
+        "--username=admin",
+        "--password-stdin",
+    ];
+    let create = |words: &str| {
+        let program = Program::with_tenants(&[]).words(words);
+        let ran = program.run_with_input(&args, "correct horse\n");
+        (program, ran)
+    };
+    let (program, ran) = create("concurrently");
+    // Three of hotels, and the one that makes the table of users, which comes behind the index.
+    ran.fails(
+        0,
+        &["Tenant a is ready: schema a, 4 migrations, superuser admin."],
+    );
+    assert_eq!(
+        program.strings("SELECT username FROM a.auth_users"),
+        ["admin"]
+    );
+    let (program, ran) = create("concurrently wrong");
+    ran.fails(
+        1,
+        &[
+            "tenant a is there without its superuser: `create_tenant_superuser --schema=a`",
+            "`migrate_schemas --schema=a` runs the rest",
+        ],
+    );
+    assert_eq!(program.strings("SELECT name FROM clients"), ["A"]);
+}
+
+#[test]
 fn c96_the_superuser_is_asked_for_on_a_terminal() {
     let program = Program::with_tenants(&[]);
     let mut terminal = program.on_terminal(

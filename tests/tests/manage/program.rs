@@ -359,6 +359,11 @@ fn apps<T: TenantModel>(builder: TenancyBuilder<T>) -> TenancyBuilder<T> {
             "",
         ));
     }
+    if word("concurrently") {
+        let column = if word("wrong") { "nothing" } else { "name" };
+        let index: &'static str = format!("CREATE INDEX CONCURRENTLY ON rooms ({column})").leak();
+        hotels.push(("2024-08-01-000000_index_rooms!", index, ""));
+    }
     let builder = builder.app(sql_app("hotels", AppScope::Tenant, &hotels));
     let builder = if word("typed") {
         let up = "CREATE TABLE pools (id integer)";

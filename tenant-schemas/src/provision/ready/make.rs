@@ -69,10 +69,10 @@ fn begin(
     job.fresh = true;
     job.atomic = true;
     job.silent = true;
-    let (done, unfinished) = job.run_in_transaction(conn, registry, &Failures::default())?;
+    let (done, left) = job.run_in_transaction(conn, registry, &Failures::default())?;
     job.fresh = false;
     job.resumed = Some(done.applied);
-    Ok(unfinished.then_some(job))
+    Ok((left > 0).then_some(job))
 }
 
 /// Gives a schema that is whole the name by which it is found, unless something in it says the name it has.
