@@ -68,7 +68,7 @@ pub(super) fn tenant<T: TenantModel>(
     let tenant = build(&given, source).map_err(|errors| lines.extend(refused::<T>(&errors)));
     lines.extend(fields::<T>().filter_map(|field| {
         let mistake = no_value(field, given.get(field.name)?)?;
-        Some(format!("--{}: {mistake}", option(field)))
+        Some(format!("--{}: {mistake}", option::<T>(field)))
     }));
     for domain in &mut domains {
         match host(domain) {
@@ -199,7 +199,7 @@ fn refused<T: TenantModel>(errors: &[FieldError]) -> Vec<String> {
             let field = field_of(field)?;
             Some(format!(
                 "--{}=<{}> is missing",
-                option(field),
+                option::<T>(field),
                 value_name(field)
             ))
         }
@@ -213,7 +213,7 @@ fn refused<T: TenantModel>(errors: &[FieldError]) -> Vec<String> {
             let value_name = value_name(field);
             Some(format!(
                 "--{}={text} is no {value_name}: {reason}",
-                option(field)
+                option::<T>(field)
             ))
         }
         FieldError::Unknown { .. } => None,
@@ -231,7 +231,7 @@ fn ask_for_the_rest<T: TenantModel>(
 ) -> Result<(), Failure> {
     for field in fields::<T>() {
         if let Some(mistake) = mistakes.get(field.name) {
-            ui::usage(&format!("--{}: {mistake}", option(field)));
+            ui::usage(&format!("--{}: {mistake}", option::<T>(field)));
         } else if let Some(text) = given.get(field.name) {
             match field.role {
                 // What was given may still be taken.
@@ -239,7 +239,7 @@ fn ask_for_the_rest<T: TenantModel>(
                     match check(field, text, given, context) {
                         Ok(()) => continue,
                         Err(Refused::Answer(mistake)) => {
-                            ui::usage(&format!("--{}: {mistake}", option(field)));
+                            ui::usage(&format!("--{}: {mistake}", option::<T>(field)));
                         }
                         Err(Refused::Failure(failure)) => return Err(failure),
                     }

@@ -33,7 +33,7 @@ pub(super) fn arguments<T: TenantModel>(
     note: impl Fn(&Field) -> String,
 ) -> clap::Command {
     for field in fields::<T>() {
-        clap = clap.arg(arg(field, &note(field)));
+        clap = clap.arg(arg::<T>(field, &note(field)));
     }
     if T::domains().is_some() {
         clap = clap.arg(
@@ -60,14 +60,21 @@ pub(super) fn fields<T: TenantModel>() -> impl Iterator<Item = &'static Field> {
 }
 
 /// The option of a field: its name, unless that is taken.
-pub(super) fn option(field: &Field) -> String {
-    let name = field.name.trim_start_matches("r#");
+pub(super) fn option<T: TenantModel>(field: &Field) -> String {
+    option_among(field, T::fields())
+}
+
+fn option_among(field: &Field, fields: &[Field]) -> String {
+    let mut option = field.name.trim_start_matches("r#").to_owned();
     let taken = [&GLOBAL[..], &TAKEN, &Credentials::OPTIONS].concat();
-    if taken.contains(&plain(field).as_str()) {
-        format!("tenant-{name}")
-    } else {
-        name.to_owned()
+    let is_taken = |option: &str| {
+        let mut others = fields.iter().filter(|other| other.name != field.name);
+        taken.contains(&option) || others.any(|other| plain(other) == option)
+    };
+    while is_taken(&option.replace('_', "-")) {
+        option = format!("tenant-{option}");
     }
+    option
 }
 
 /// The fields whose names are among these options, and the options that they have instead.
@@ -76,7 +83,7 @@ pub(super) fn renamed<T: TenantModel>(
 ) -> impl Iterator<Item = (&'static str, String)> {
     fields::<T>()
         .filter(move |field| taken.contains(&plain(field).as_str()))
-        .map(|field| (field.name, option(field)))
+        .map(|field| (field.name, option::<T>(field)))
 }
 
 /// A field's name as options are written.
@@ -100,11 +107,11 @@ pub(super) fn note(field: &Field) -> String {
     }
 }
 
-fn arg(field: &'static Field, note: &str) -> Arg {
+fn arg<T: TenantModel>(field: &'static Field, note: &str) -> Arg {
     let help = field.help.trim().trim_end_matches('.').replace('\n', " ");
     let help = format!("{help} {note}").trim_start().to_owned();
     let arg = Arg::new(id(field))
-        .long(option(field))
+        .long(option::<T>(field))
         .value_name(value_name(field))
         .help_heading("Tenant")
         .help(help);
@@ -146,5 +153,24 @@ pub(super) fn value_name(field: &Field) -> String {
         "DateTime" => "YYYY-MM-DDThh:mm:ssZ".to_owned(),
         "SchemaName" => "NAME".to_owned(),
         other => other.to_uppercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FieldRole;
+
+    #[test]
+    fn every_field_has_an_option_of_its_own() {
+        let field = |name| Field::new(name, name, "String", "", FieldRole::Plain, false, None);
+        let fields = ["email", "tenant_email", "r#type", "name"].map(field);
+        let options = fields.each_ref().map(|field| option_among(field, &fields));
+        assert_eq!(
+            options,
+            ["tenant-tenant-email", "tenant_email", "type", "name"]
+        );
+        let alone = option_among(&fields[0], &fields[..1]);
+        assert_eq!(alone, "tenant-email");
     }
 }
