@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use diesel::Connection as _;
 use diesel::pg::PgConnection;
 use diesel::r2d2::{ConnectionManager, Pool};
 use diesel::result::QueryResult;
@@ -25,6 +24,7 @@ use crate::pooler::refuse_shared_sessions;
 use crate::random;
 use crate::registry::{LoadedApp, Registry, check_declarations, in_order};
 use crate::script::Script;
+use crate::secret;
 use crate::tenancy::Tenancy;
 
 /// What a [`Tenancy`] is made of. Contradictions are reported by [`build`](Self::build).
@@ -462,7 +462,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
             unique_columns,
         });
         // The pool would try until its time is over, and then say less.
-        let mut first = PgConnection::establish(&self.database_url).map_err(Error::Connect)?;
+        let mut first = secret::connect(&self.database_url)?;
         refuse_shared_sessions(&mut first, &self.database_url)?;
         for customize in &registry.policy.on_connect {
             customize

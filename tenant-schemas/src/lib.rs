@@ -67,6 +67,7 @@ mod report;
 pub mod resolve;
 mod rules;
 mod script;
+mod secret;
 #[cfg(feature = "session")]
 pub mod session;
 mod sql;

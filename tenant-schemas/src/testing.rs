@@ -103,6 +103,7 @@ use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::pool::PooledConnection;
 use crate::provision::{DeleteOptions, Lifecycle as _};
+use crate::secret;
 use crate::sql;
 use crate::tenancy::Tenancy;
 
@@ -132,12 +133,12 @@ impl TestDatabase {
     pub fn new() -> Result<Self> {
         static SWEEP: Once = Once::new();
         let server = server_url()?;
-        let mut conn = PgConnection::establish(&server).map_err(Error::Connect)?;
+        let mut conn = secret::connect(&server)?;
         SWEEP.call_once(|| sweep(&mut conn));
         let name = format!("{PREFIX}{}_{}_{}", now(), process::id(), next());
         sql::databases::create_database(&mut conn, &name)
             .map_err(|error| Error::database("making a database for tests", error))?;
-        let keeper = PgConnection::establish(&url_of(&server, &name)).map_err(Error::Connect)?;
+        let keeper = secret::connect(&url_of(&server, &name))?;
         Ok(Self {
             server,
             name,

@@ -5,14 +5,13 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use diesel::Connection as _;
 use diesel::pg::PgConnection;
 
 use super::directory::{Inner, MAX_NAMES, Names, missing_announcements};
 use crate::changes::{Change, Watcher as _};
 use crate::error::{Error, Result, chain};
 use crate::model::TenantModel;
-use crate::{rules, sql};
+use crate::{rules, secret, sql};
 
 /// How often the connection is looked at. No statement: libpq reads what has arrived.
 const POLL: Duration = Duration::from_millis(10);
@@ -72,7 +71,7 @@ fn run<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) {
 /// Listens until the connection fails, or the directory is gone.
 fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) -> Result<()> {
     let failed = |error| Error::database("listening to changes of tenants", error);
-    let mut conn = PgConnection::establish(&with_limits(url)).map_err(Error::Connect)?;
+    let mut conn = secret::connect(&with_limits(url))?;
     sql::changes::listen(&mut conn).map_err(failed)?;
     let mut beat = Instant::now();
     let mut last_read = beat;
