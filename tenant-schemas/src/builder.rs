@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::hash::RandomState;
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -443,6 +444,7 @@ impl<T: TenantModel> TenancyBuilder<T> {
                 on_connect: self.on_connect,
                 generation: AtomicU64::new(0),
                 moved: Mutex::default(),
+                hasher: RandomState::new(),
                 moves: AtomicU64::new(0),
                 met: Mutex::default(),
                 origin: random::number(),

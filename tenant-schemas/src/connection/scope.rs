@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -192,8 +193,9 @@ pub(crate) struct Policy {
     /// Counts changes to schemas: a plan that is older may be stuck on `public`.
     pub(crate) generation: AtomicU64,
     /// Names of schemas that were taken away from a tenant, or given to one, and when this process heard
-    /// of it.
-    pub(crate) moved: Mutex<HashMap<SchemaName, Instant>>,
+    /// of it. By hashes: those of a directory have to be remembered, and they may be a million.
+    pub(crate) moved: Mutex<HashMap<u64, Instant>>,
+    pub(crate) hasher: RandomState,
     /// Counts these.
     pub(crate) moves: AtomicU64,
     /// The schemas in which some connection has been: it may have prepared statements there.
@@ -237,17 +239,29 @@ impl Policy {
 
     /// A name means another schema from now on, or none: older scopes of it have ended.
     pub(crate) fn name_moved(&self, schema: &SchemaName) {
+        self.names_moved([self.hash(schema.as_str())]);
+    }
+
+    /// The same of several names, as [hashes](Self::hash).
+    pub(crate) fn names_moved(&self, names: impl IntoIterator<Item = u64>) {
         let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved.insert(schema.clone(), Instant::now());
+        let now = Instant::now();
+        moved.extend(names.into_iter().map(|name| (name, now)));
         self.moves.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A text as it is remembered of a million tenants. Two that have one hash end each other's scopes.
+    pub(crate) fn hash(&self, text: &str) -> u64 {
+        self.hasher.hash_one(text)
     }
 
     /// Whether the name of a scope's schema has meant the same since then.
     pub(crate) fn means_the_same(&self, scope: &Scope) -> bool {
         let moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved
-            .get(scope.schema())
-            .is_none_or(|moved| scope.since >= *moved)
+        moved.is_empty()
+            || moved
+                .get(&self.hash(scope.schema().as_str()))
+                .is_none_or(|moved| scope.since >= *moved)
     }
 
     /// A connection comes to a schema for the first time.
@@ -280,6 +294,7 @@ impl Default for Policy {
             on_connect: Vec::new(),
             generation: AtomicU64::new(0),
             moved: Mutex::default(),
+            hasher: RandomState::new(),
             moves: AtomicU64::new(0),
             met: Mutex::default(),
             origin: String::new(),

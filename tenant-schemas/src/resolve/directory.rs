@@ -42,6 +42,13 @@ pub(super) const MAX_NAMES: usize = 1_000_000;
 /// remembered is asked anew after the [time to live](DirectoryBuilder::time_to_live)
 /// in any case, and the names of all tenants are read anew.
 ///
+/// What the process has of a tenant, such as the `TenantDb` of a body that is streamed, ends when the
+/// name of its schema is taken away: what it does next fails with [`Error::NoSuchSchema`], and reads
+/// nothing of the tenant that may have the name now. If the connection was cut off, that is found out when
+/// it is there again, and what nobody announces when the names are read anew: a name that belongs to
+/// another key than before, or to nobody, unless there are more than a million tenants. What was there of
+/// a tenant that was saved just before the cut ends too.
+///
 /// The announcements come from triggers, which a run of the shared migrations makes.
 ///
 /// ```
@@ -86,6 +93,9 @@ impl<T: TenantModel> DirectoryBuilder<T> {
     }
 
     /// Sets after how long the database is asked anew, announcements or not. Defaults to 60 s.
+    ///
+    /// The names of all tenants are read anew then too, but no more often than takes a
+    /// twentieth of the time.
     pub fn time_to_live(self, time: Duration) -> Self {
         Self {
             time_to_live: time,

@@ -1,5 +1,6 @@
 //! The thread that listens for a [`Directory`](super::Directory).
 
+use std::collections::HashMap;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -10,7 +11,7 @@ use diesel::pg::PgConnection;
 use super::directory::{Inner, MAX_NAMES, Names, missing_announcements};
 use crate::changes::{Change, Watcher as _};
 use crate::error::{Error, Result, chain};
-use crate::model::TenantModel;
+use crate::model::{FieldRole, TenantModel};
 use crate::{rules, secret, sql};
 
 /// How often the connection is looked at. No statement: libpq reads what has arrived.
@@ -31,6 +32,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 /// How long the directory's maker waits for the first connection.
 const FIRST: Duration = Duration::from_secs(5);
 
+/// Names are read anew in one part of so many of the time at most: nothing is heard meanwhile.
+const SHARE: u32 = 20;
+
+/// Whose schemas there are: hashes of their names, and of the keys of their tenants.
+type Owners = HashMap<u64, u64>;
+
+/// In the place of a key: the name is new or has moved, as was heard, and whose it is was not read yet.
+const UNREAD: u64 = 0;
+
 /// Starts the thread, and waits until it listens. It ends with the directory.
 pub(super) fn start<T: TenantModel>(inner: &Arc<Inner<T>>, url: String) {
     let weak = Arc::downgrade(inner);
@@ -48,9 +58,10 @@ pub(super) fn start<T: TenantModel>(inner: &Arc<Inner<T>>, url: String) {
 fn run<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) {
     let (first, longest) = PAUSES;
     let mut pause = first;
+    let mut owners = Owners::new();
     while inner.strong_count() > 0 {
         let since = Instant::now();
-        if let Err(error) = listen(inner, url, ready) {
+        if let Err(error) = listen(inner, url, ready, &mut owners) {
             if let Some(inner) = inner.upgrade() {
                 inner.vouch(Instant::now()); // no longer
             }
@@ -68,19 +79,29 @@ fn run<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) {
     }
 }
 
-/// Listens until the connection fails, or the directory is gone.
-fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>) -> Result<()> {
+/// Listens until the connection fails, or the directory is gone. `owners` are those whom the last
+/// connection knew.
+fn listen<T: TenantModel>(
+    inner: &Weak<Inner<T>>,
+    url: &str,
+    ready: &Sender<()>,
+    owners: &mut Owners,
+) -> Result<()> {
     let failed = |error| Error::database("listening to changes of tenants", error);
     let mut conn = secret::connect(&with_limits(url))?;
     sql::changes::listen(&mut conn).map_err(failed)?;
     let mut beat = Instant::now();
     let mut last_read = beat;
+    let mut pause;
     {
         let Some(inner) = inner.upgrade() else {
             return Ok(());
         };
         let epoch = inner.begin();
-        let names = names(&inner, &mut conn)?;
+        let (names, read) = read(&inner, &mut conn)?;
+        pause = pause_after(beat, &inner);
+        end_scopes(&inner, owners, &read);
+        *owners = read;
         // From here on nothing can be missed: what was committed before is read, the rest is heard,
         // or this process did it meanwhile.
         inner.renew(names, epoch);
@@ -103,19 +124,64 @@ fn listen<T: TenantModel>(inner: &Weak<Inner<T>>, url: &str, ready: &Sender<()>)
         };
         match changes {
             Ok(changes) if changes.is_empty() => {}
-            Ok(changes) => inner.changed(&changes),
+            Ok(changes) => {
+                inner.changed(&changes);
+                note(&inner, &changes, owners);
+            }
             Err(error) => return Err(failed(error)),
         }
         if beats {
             beat = now;
             inner.vouch(now + LEASE);
-            if last_read.elapsed() >= inner.time_to_live {
+            if last_read.elapsed() >= pause {
                 last_read = now;
                 let epoch = inner.epoch();
-                let names = names(&inner, &mut conn)?;
+                let (names, read) = read(&inner, &mut conn)?;
+                pause = pause_after(now, &inner);
+                // The scopes of what was heard have ended; whoever has the name now may have some.
+                owners.retain(|_, key| *key != UNREAD);
+                end_scopes(&inner, owners, &read);
+                *owners = read;
                 inner.renew(names, epoch);
             }
         }
+    }
+}
+
+/// How long to wait before the names are read again, which was begun at `then`.
+fn pause_after<T: TenantModel>(then: Instant, inner: &Inner<T>) -> Duration {
+    inner.time_to_live.max(then.elapsed() * SHARE)
+}
+
+/// Notes of which names it was heard that they are new, or have moved.
+fn note<T: TenantModel>(inner: &Inner<T>, changes: &[Change], owners: &mut Owners) {
+    let hash = |name: &str| inner.tenancy.registry().policy.hash(name);
+    for change in changes {
+        match change {
+            Change::Tenant(schema) => {
+                owners.entry(hash(schema)).or_insert(UNREAD);
+            }
+            Change::Name { schema, .. } => {
+                owners.insert(hash(schema), UNREAD);
+            }
+            Change::Domain(_) | Change::Anything => {}
+        }
+    }
+}
+
+/// Ends the scopes of names that have other owners than before. Of those that moved while the
+/// connection was cut off, or unannounced, nothing was heard.
+fn end_scopes<T: TenantModel>(inner: &Inner<T>, before: &Owners, now: &Owners) {
+    if before.is_empty() || now.len() >= MAX_NAMES {
+        return; // or what was not read would seem to be gone
+    }
+    let moved: Vec<u64> = before
+        .iter()
+        .filter(|(name, owner)| now.get(name) != Some(owner))
+        .map(|(name, _)| *name)
+        .collect();
+    if !moved.is_empty() {
+        inner.tenancy.registry().policy.names_moved(moved);
     }
 }
 
@@ -147,29 +213,39 @@ fn with_limits(url: &str) -> String {
     url
 }
 
-/// The names of all tenants; `None` if they are too many, or not wanted.
-fn names<T: TenantModel>(inner: &Inner<T>, conn: &mut PgConnection) -> Result<Option<Names>> {
+/// The names of all tenants, `None` if they are too many or not wanted, and whose schemas there are.
+fn read<T: TenantModel>(
+    inner: &Inner<T>,
+    conn: &mut PgConnection,
+) -> Result<(Option<Names>, Owners)> {
     let failed = |error| Error::database("reading the names of the tenants", error);
     let registry = inner.tenancy.registry();
     let most = i64::try_from(MAX_NAMES).unwrap_or(i64::MAX);
+    let key = T::fields()
+        .iter()
+        .find(|field| matches!(field.role, FieldRole::Id))
+        .map_or("id", |field| field.column);
     let mut names = Names::default();
+    let mut owners = Owners::new();
     for (table, pairs) in rules::announced(registry) {
         if !sql::changes::is_announced(conn, registry.public(), &table, &pairs).map_err(failed)? {
             return Err(missing_announcements(&table));
         }
-        if !inner.knows_names {
-            continue;
-        }
         for (word, column) in pairs {
-            let found = sql::changes::names(conn, &table, column, most).map_err(failed)?;
-            match word {
-                "schema" => names.0.extend(found),
-                _ => names.1.extend(found),
+            if word == "schema" {
+                let found = sql::changes::owners(conn, &table, (column, key), most);
+                for (name, key) in found.map_err(failed)? {
+                    owners.insert(registry.policy.hash(&name), registry.policy.hash(&key));
+                    names.0.push(name);
+                }
+            } else if inner.knows_names {
+                let found = sql::changes::names(conn, &table, column, most);
+                names.1 = found.map_err(failed)?;
             }
         }
     }
     let few = names.0.len() + names.1.len() < MAX_NAMES;
-    Ok((inner.knows_names && few).then_some(names))
+    Ok(((inner.knows_names && few).then_some(names), owners))
 }
 
 #[cfg(test)]

@@ -141,6 +141,30 @@ pub(crate) fn beat(conn: &mut PgConnection) -> QueryResult<()> {
     conn.batch_execute(super::session::NOTHING)
 }
 
+/// The names in a column, each with the key of its row as text.
+#[cfg(feature = "resolve")]
+pub(crate) fn owners(
+    conn: &mut PgConnection,
+    table: &str,
+    (column, key): (&str, &str),
+    at_most: i64,
+) -> QueryResult<Vec<(String, String)>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Text)]
+        key: String,
+    }
+    let (column, key) = (identifier(column), identifier(key));
+    let rows: Vec<Row> = diesel::sql_query(format!(
+        "SELECT {column}::text AS name, {key}::text AS key FROM {table} \
+         WHERE {column} IS NOT NULL LIMIT {at_most}"
+    ))
+    .load(conn)?;
+    Ok(rows.into_iter().map(|row| (row.name, row.key)).collect())
+}
+
 /// All values of a column of text.
 #[cfg(feature = "resolve")]
 pub(crate) fn names(

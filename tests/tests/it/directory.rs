@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use tenant_schemas::resolve::{Directory, DirectoryBuilder};
+use tenant_schemas::testing::TestDatabase;
 use tenant_schemas::{Lifecycle as _, SaveOptions};
 
 use crate::isolation::MODES;
@@ -40,6 +41,50 @@ fn eventually(what: &str, is_so: impl Fn() -> bool) {
     while !is_so() {
         assert!(Instant::now() < patience, "never: {what}");
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Cuts listeners off, and lets nobody connect to the database until it is lifted.
+struct Ban {
+    outside: PgConnection,
+    _elsewhere: TestDatabase,
+    database: String,
+}
+
+impl Ban {
+    fn new(db: &Db) -> Self {
+        let elsewhere = TestDatabase::new().expect("another database");
+        Self {
+            outside: PgConnection::establish(&elsewhere.url()).expect("a connection"),
+            _elsewhere: elsewhere,
+            database: db
+                .strings("SELECT current_database()::text AS value")
+                .remove(0),
+        }
+    }
+
+    fn allow(&mut self, allowed: bool) {
+        let database = &self.database;
+        self.outside
+            .batch_execute(&format!(
+                "ALTER DATABASE \"{database}\" ALLOW_CONNECTIONS {allowed}"
+            ))
+            .expect("altered");
+    }
+
+    fn impose(&mut self) {
+        self.allow(false);
+        let database = &self.database;
+        self.outside
+            .batch_execute(&format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE datname = '{database}' AND application_name = 'tenant-schemas directory'"
+            ))
+            .expect("terminated");
+    }
+
+    fn lift(&mut self) {
+        self.allow(true);
     }
 }
 
@@ -255,25 +300,9 @@ fn c77_a_listener_that_is_cut_off_vouches_for_nothing() {
     assert_eq!(found(&directory, "acme.my-domain.com"), acme());
     assert_eq!(directory.queries(), 1); // it is remembered
     let mut hands = db.raw();
-    let database = db
-        .strings("SELECT current_database()::text AS value")
-        .remove(0);
-    let elsewhere = tenant_schemas::testing::TestDatabase::new().expect("another database");
-    let mut outside = PgConnection::establish(&elsewhere.url()).expect("a connection");
-    let allow = |allowed: bool, conn: &mut PgConnection| {
-        conn.batch_execute(&format!(
-            "ALTER DATABASE \"{database}\" ALLOW_CONNECTIONS {allowed}"
-        ))
-        .expect("altered");
-    };
+    let mut ban = Ban::new(&db);
 
-    allow(false, &mut outside);
-    hands
-        .batch_execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-             WHERE datname = current_database() AND application_name = 'tenant-schemas directory'",
-        )
-        .expect("terminated");
+    ban.impose();
     eventually("it notices", || !directory.is_listening());
     // Nobody hears of this. The pool's only connection, older than the ban, is still there.
     hands
@@ -285,7 +314,7 @@ fn c77_a_listener_that_is_cut_off_vouches_for_nothing() {
     assert_eq!(found(&directory, "acme.com"), acme());
     assert_eq!(directory.queries(), queries + 1); // nothing is remembered meanwhile
 
-    allow(true, &mut outside);
+    ban.lift();
     eventually("it listens again", || directory.is_listening());
     assert_eq!(found(&directory, "acme.com"), acme());
     let queries = directory.queries();
@@ -519,6 +548,89 @@ fn c60_a_name_that_another_process_has_moved_takes_no_scope_and_nothing_that_is_
         let mut conn = db.tenancy.tenant(&globex).expect("globex");
         assert_eq!(rooms_of(&mut conn), ["globex"], "{mode:?}");
     }
+}
+
+#[test]
+fn c60_a_name_that_moved_while_the_listener_was_cut_off_takes_nothing_along_either() {
+    for mode in MODES {
+        let db = Db::with(|builder| {
+            let builder = builder.app(customers()).app(hotels()).set_calls(mode);
+            builder.pool_size(4).min_idle(4)
+        });
+        let [mut acme, mut globex, initech] = db.tenants(["acme", "globex", "initech"]);
+        for tenant in [&acme, &globex, &initech] {
+            let mut conn = db.tenancy.tenant(tenant).expect("a connection");
+            insert_room(&mut conn, 1, tenant.schema_name.as_str());
+        }
+        let other = db.again(|builder| builder.app(customers()).app(hotels()));
+        let mut public = other.public().expect("public");
+        let directory = directory(&db);
+        let mut held = db.tenancy.tenant(&acme).expect("acme");
+        assert_eq!(rooms_of(&mut held), ["acme"]);
+        let mut stays = db.tenancy.tenant(&initech).expect("initech");
+        let mut left = db.tenancy.tenant(&acme).expect("acme");
+        let leave = "CREATE TEMPORARY TABLE rooms AS SELECT 9 AS id, 'Leak'::text AS name";
+        left.batch_execute(leave).expect("left");
+        assert_eq!(rooms_of(&mut left), ["Leak"], "it is there to be read");
+        drop(left);
+
+        // Another process does it, and nobody says so.
+        let mut ban = Ban::new(&db);
+        ban.impose();
+        eventually("it notices", || !directory.is_listening());
+        let renamed = acme.rename(&mut public, &name("acme_inc"));
+        renamed.expect("renamed");
+        globex.rename(&mut public, &name("acme")).expect("renamed");
+        ban.lift();
+        eventually("it listens again", || directory.is_listening());
+
+        let there = db.strings("SELECT name AS value FROM acme.rooms");
+        assert_eq!(there, ["globex"], "that is there to be read");
+        let read = rooms::table.select(rooms::name).load::<String>(&mut held);
+        assert!(read.is_err(), "{mode:?}: {read:?}");
+        assert_eq!(rooms_of(&mut stays), ["initech"], "{mode:?}");
+        // All of the sessions, so that of acme's too.
+        let mut conns: Vec<_> = (0..2)
+            .map(|_| db.tenancy.tenant(&globex).expect("globex"))
+            .collect();
+        for conn in &mut conns {
+            assert_eq!(rooms_of(conn), ["globex"], "{mode:?}");
+        }
+    }
+}
+
+#[test]
+fn c60_a_name_that_moved_unannounced_takes_no_scope_along_after_the_time_to_live() {
+    let db = Db::new();
+    let [acme, globex, initech] = db.tenants(["acme", "globex", "initech"]);
+    insert_room(
+        &mut db.tenancy.tenant(&globex).expect("globex"),
+        1,
+        "globex",
+    );
+    let _directory = Directory::builder(&db.tenancy)
+        .time_to_live(Duration::from_millis(100))
+        .build();
+    let mut held = db.tenancy.tenant(&acme).expect("acme");
+    let mut stays = db.tenancy.tenant(&initech).expect("initech");
+    // As a restore writes.
+    db.raw()
+        .batch_execute(
+            "SET session_replication_role TO replica; BEGIN; \
+             ALTER SCHEMA acme RENAME TO gone; ALTER SCHEMA globex RENAME TO acme; \
+             DELETE FROM clients WHERE schema_name = 'acme'; \
+             UPDATE clients SET schema_name = 'acme' WHERE schema_name = 'globex'; COMMIT",
+        )
+        .expect("moved");
+    let there = db.strings("SELECT name AS value FROM acme.rooms");
+    assert_eq!(there, ["globex"], "that is there to be read");
+    let patience = Instant::now() + Duration::from_secs(20);
+    let names = rooms::table.select(rooms::name);
+    while names.load::<String>(&mut held).is_ok() {
+        assert!(Instant::now() < patience, "the scope goes on");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(rooms_of(&mut stays), [""; 0]);
 }
 
 #[test]
