@@ -460,6 +460,8 @@ impl<T: TenantModel> Inner<T> {
                 }
                 T::by_schema(&mut conn, asked.name)?
             }
+            // No text of PostgreSQL's has a zero in it.
+            By::Domain if asked.name.contains('\0') => return Ok(None),
             By::Domain => match T::by_domain(&mut conn, asked.name)? {
                 Some(found) => Some(found),
                 None => match hostname::other_spelling(asked.name) {

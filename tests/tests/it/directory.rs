@@ -697,6 +697,20 @@ fn a_domain_that_is_too_long_for_an_announcement_can_be_written() {
 }
 
 #[test]
+fn a_domain_with_a_zero_in_it_is_nobodys_and_the_database_is_not_asked() {
+    let db = Db::new();
+    row(&db, "acme");
+    for listen in [true, false] {
+        let directory = Directory::builder(&db.tenancy).listen(listen).build();
+        assert_eq!(found(&directory, "acme.my-domain.com"), acme());
+        for name in ["acme\0.my-domain.com", "\0"] {
+            assert_eq!(found(&directory, name), None);
+            assert!(directory.by_schema(name).expect("answered").is_none());
+        }
+    }
+}
+
+#[test]
 fn a_directory_that_is_dropped_listens_no_more() {
     let db = Db::new();
     let listeners = || {
