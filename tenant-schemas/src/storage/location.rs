@@ -10,6 +10,8 @@ const MAX_DECODINGS: usize = 8;
 
 const EMPTY: &str = "name a file below the tenant's directory";
 const RELATIVE: &str = "no part of it may be `..` or `.`, however it is encoded";
+const NOT_UTF_8: &str =
+    "what is percent-encoded in it has to be UTF-8 or, decoded, might be taken for `..`";
 const ABSOLUTE: &str = "it has to be relative to the tenant's directory, without `/` in front";
 const CHARACTERS: &str =
     "use names between single slashes, without backslashes, drive letters and control characters";
@@ -28,8 +30,8 @@ pub(super) fn parse(text: &str) -> Result<Path, StorageError> {
     if text.starts_with('/') {
         return refused(ABSOLUTE);
     }
-    if text.split('/').any(leads_out) {
-        return refused(RELATIVE);
+    if let Some(rule) = text.split('/').find_map(broken_rule) {
+        return refused(rule);
     }
     let drive = matches!(text.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
     match Path::parse(text) {
@@ -51,35 +53,35 @@ pub(super) fn check(location: &Path) -> Result<(), StorageError> {
 
 /// Refuses the prefix of a listing that leads out of the tenant's directory.
 pub(super) fn check_prefix(prefix: &Path) -> Result<(), StorageError> {
-    if prefix.as_ref().split('/').any(leads_out) {
-        return Err(StorageError::Location {
+    match prefix.as_ref().split('/').find_map(broken_rule) {
+        None => Ok(()),
+        Some(rule) => Err(StorageError::Location {
             location: prefix.to_string(),
-            rule: RELATIVE,
-        });
+            rule,
+        }),
     }
-    Ok(())
 }
 
-/// Whether somebody who decodes this part, as often as they like, is led elsewhere.
+/// The rule that this part breaks, if somebody who decodes it, as often as they like, may be led elsewhere.
 ///
 /// `object_store` decodes nothing. What stands in front of a bucket may.
-fn leads_out(part: &str) -> bool {
+fn broken_rule(part: &str) -> Option<&'static str> {
     let mut part = part.to_owned();
     for _ in 0..MAX_DECODINGS {
         if part
             .split(['/', '\\'])
             .any(|name| matches!(name, "." | ".."))
         {
-            return true;
+            return Some(RELATIVE);
         }
         match percent_decode_str(&part).decode_utf8() {
-            Ok(decoded) if decoded == part => return false,
+            Ok(decoded) if decoded == part => return None,
             Ok(decoded) => part = decoded.into_owned(),
             // Overlong encodings of a dot are no UTF-8, but some take them for one.
-            Err(_) => return true,
+            Err(_) => return Some(NOT_UTF_8),
         }
     }
-    true
+    Some(RELATIVE)
 }
 
 #[cfg(test)]
@@ -104,7 +106,8 @@ mod tests {
             ("..%2fglobex%2flogo.png", RELATIVE),
             ("..%5cglobex", RELATIVE),
             ("a%2f..%2f..%2fglobex", RELATIVE),
-            ("%c0%ae%c0%ae/globex", RELATIVE),
+            ("%c0%ae%c0%ae/globex", NOT_UTF_8),
+            ("C%F6ln.png", NOT_UTF_8),
             ("..\\globex\\logo.png", RELATIVE),
             ("/etc/passwd", ABSOLUTE),
             ("//globex/logo.png", ABSOLUTE),

@@ -10,7 +10,8 @@ use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _, once};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    ObjectStoreExt as _, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result,
 };
 
 use crate::name::SchemaName;
@@ -100,10 +101,60 @@ impl TenantStore {
         location::check(location)?;
         Ok(join(&self.directory, location))
     }
+
+    /// All files, by the store's own locations: other programs may have written some that are refused
+    /// here, and they go with the tenant too.
+    pub(super) fn all(&self) -> BoxStream<'static, Result<ObjectMeta>> {
+        let inner = self.inner.clone();
+        self.inner
+            .store
+            .list(Some(&self.inner.prefix))
+            .try_filter_map(move |meta| {
+                let below = inner.strip(&meta.location);
+                ready(below.map(|location| (!location.is_root()).then_some(meta)))
+            })
+            .boxed()
+    }
+
+    /// Whether there is no file. What is listed and not found is the marker of a folder, whose key ends
+    /// with a slash.
+    pub(super) async fn is_empty(&self) -> Result<bool> {
+        let mut all = self.all();
+        while let Some(meta) = all.try_next().await? {
+            let found = self.inner.store.head(&meta.location).await;
+            if meta.size > 0 || !matches!(found, Err(object_store::Error::NotFound { .. })) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where another tenant has the file that this one has at the store's `location`.
+    pub(super) fn location_in(&self, other: &Self, location: &Path) -> Result<Path> {
+        Ok(join(&other.inner.prefix, &self.inner.strip(location)?))
+    }
+
+    /// Removes all files.
+    pub(super) async fn remove_all(&self) -> Result<()> {
+        let locations = self.all().map_ok(|meta| meta.location).boxed();
+        let mut removed = self.inner.store.delete_stream(locations);
+        while let Some(removed) = removed.next().await {
+            match removed {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn join(prefix: &Path, location: &Path) -> Path {
     prefix.parts().chain(location.parts()).collect()
+}
+
+/// Leaves the marker out that some programs make for a folder: it is no file below it.
+fn not_the_directory(meta: ObjectMeta) -> Option<ObjectMeta> {
+    (!meta.location.is_root()).then_some(meta)
 }
 
 fn refused(error: StorageError) -> object_store::Error {
@@ -160,7 +211,7 @@ impl Inner {
         metas: BoxStream<'static, Result<ObjectMeta>>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         metas
-            .and_then(move |meta| ready(self.strip_meta(meta)))
+            .try_filter_map(move |meta| ready(self.strip_meta(meta).map(not_the_directory)))
             .boxed()
     }
 }
@@ -258,7 +309,12 @@ impl ObjectStore for TenantStore {
                 .map(|path| self.inner.strip(path))
                 .collect::<Result<_>>()?,
             objects: objects
-                .map(|meta| self.inner.strip_meta(meta))
+                .filter_map(|meta| {
+                    self.inner
+                        .strip_meta(meta)
+                        .map(not_the_directory)
+                        .transpose()
+                })
                 .collect::<Result<_>>()?,
             extensions: listed.extensions,
         })

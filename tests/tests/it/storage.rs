@@ -408,6 +408,8 @@ struct Faulty {
     lists_all: bool,
     /// The file that it does not remove.
     keeps: Option<&'static str>,
+    /// It has markers of folders, whose keys end with a slash: listed, and not found by what is listed.
+    markers: &'static [&'static str],
 }
 
 impl std::fmt::Display for Faulty {
@@ -462,7 +464,26 @@ impl ObjectStore for Faulty {
         &self,
         prefix: Option<&Path>,
     ) -> futures_util::stream::BoxStream<'static, Result<object_store::ObjectMeta, Error>> {
-        self.store.list(prefix.filter(|_| !self.lists_all))
+        let markers = self.markers.iter().map(|key| {
+            Ok(object_store::ObjectMeta {
+                location: Path::parse(key).expect("a location"),
+                last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+                size: 0,
+                e_tag: None,
+                version: None,
+            })
+        });
+        let files = self.store.list(prefix.filter(|_| !self.lists_all));
+        let markers: Vec<_> = match prefix {
+            Some(prefix) => markers
+                .filter(|meta| {
+                    meta.as_ref()
+                        .is_ok_and(|meta| meta.location.prefix_matches(prefix))
+                })
+                .collect(),
+            None => markers.collect(),
+        };
+        futures_util::stream::iter(markers).chain(files).boxed()
     }
 
     async fn list_with_delimiter(
@@ -495,6 +516,58 @@ async fn c112_a_store_that_lists_more_than_it_was_asked_for_is_an_error() {
     let listing: Result<Vec<_>, _> = acme.list(None).try_collect().await;
     assert!(listing.is_err(), "{listing:?}");
     assert!(acme.list_with_delimiter(None).await.is_err());
+}
+
+/// What other programs write into a bucket goes with the tenant, or its heir would have it.
+#[tokio::test]
+async fn c112_files_that_a_tenant_could_not_name_go_with_it_too() {
+    let store = Arc::new(Faulty {
+        markers: &["all/acme/", "all/acme/rooms/"],
+        ..Faulty::default()
+    });
+    let storage = Storage::over_prefix(Arc::clone(&store) as Arc<dyn ObjectStore>, "all");
+    let storage = storage.expect("a store");
+    let foreign = ["all/acme/C%F6ln.png", "all/acme/%2e%2e/globex/logo.png"];
+    let write = async || {
+        for key in foreign {
+            let location = Path::parse(key).expect(key);
+            store.put(&location, "x".into()).await.expect("written");
+        }
+        put(&tenant(&storage, "acme"), "logo.png", "acme's").await;
+    };
+    let there = async || -> Vec<String> {
+        let all = listed(&store.store, None).await;
+        all.into_iter()
+            .filter(|key| !key.contains("globex/own"))
+            .collect()
+    };
+    put(&tenant(&storage, "globex"), "own", "globex's").await;
+    write().await;
+    assert_eq!(there().await.len(), 3, "there is something to be left");
+    assert_eq!(
+        listed(&tenant(&storage, "acme"), None).await,
+        ["%2e%2e/globex/logo.png", "C%F6ln.png", "logo.png", "rooms"],
+        "the tenant's own folder is no file in it"
+    );
+    storage.remove_tenant(&name("acme")).await.expect("removed");
+    assert_eq!(there().await, [""; 0]);
+
+    write().await;
+    let renamed = storage.rename_tenant(&name("acme"), &name("initech")).await;
+    renamed.expect("renamed");
+    assert_eq!(
+        there().await,
+        [
+            "all/initech/%2e%2e/globex/logo.png",
+            "all/initech/C%F6ln.png",
+            "all/initech/logo.png"
+        ]
+    );
+    // The markers that stay at the old name are in the way of nobody.
+    let heir = storage.rename_tenant(&name("globex"), &name("acme")).await;
+    heir.expect("renamed");
+    let kept = text(&tenant(&storage, "acme"), "own").await;
+    assert_eq!(kept.expect("there"), "globex's");
 }
 
 #[tokio::test]
