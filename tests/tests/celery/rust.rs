@@ -282,6 +282,57 @@ fn c120_a_tenant_that_was_renamed_is_followed_and_one_that_is_gone_has_no_heir()
     assert!(world.list("rust").is_empty(), "nobody tries it again");
 }
 
+/// Sends a task as Python does, which says no more of its tenant than the name.
+fn send_by_name(world: &World, tenant: &Client, room: &str) {
+    world.producer().send(&to(tenant, room)).expect("sent");
+    let mut raw = world.raw_redis();
+    let message: String = raw.lpop("rust", None).expect("it is there");
+    let mut message: serde_json::Value = serde_json::from_str(&message).expect("JSON");
+    let headers = message["headers"].as_object_mut().expect("headers");
+    headers.remove("_tenant_id").expect("the key");
+    let _: u64 = raw.lpush("rust", message.to_string()).expect("sent again");
+}
+
+#[test]
+fn c120_a_task_that_names_a_schema_alone_is_retried_in_the_same_tenant_when_it_was_renamed() {
+    let Some(world) = World::start() else { return };
+    let tenants = world.db.tenants(["acme", "globex"]);
+    let [acme, heir] = tenants.clone();
+    send_by_name(&world, &acme, "Blue");
+    let tenants = std::sync::Mutex::new(tenants);
+    let tenancy = world.db.tenancy.clone();
+    let worker = world.worker().task(
+        move |conn: &mut TenantConnection, task: &Delivery<AddRoom>| {
+            if task.retries > 0 {
+                return add(conn, &task.job.name).map_err(|error| error.to_string());
+            }
+            let mut tenants = tenants.lock().expect("no panic");
+            let [acme, heir] = &mut *tenants;
+            let mut public = tenancy.public().expect("public");
+            acme.rename(&mut public, &name("acme_inc"))
+                .and_then(|()| heir.rename(&mut public, &name("acme")))
+                .expect("renamed");
+            Err("not yet".to_owned())
+        },
+    );
+    let rooms = |id: i32| {
+        let tenants = world.db.tenancy.tenants().expect("the tenants");
+        let tenant = tenants.iter().find(|tenant| tenant.id == id);
+        world.rooms(tenant.expect("it is there"))
+    };
+    working(&worker, || {
+        until(|| !rooms(acme.id).is_empty() || !rooms(heir.id).is_empty());
+    });
+    let heir_now = world
+        .db
+        .strings("SELECT id::text AS value FROM clients WHERE schema_name = 'acme'");
+    assert_eq!(heir_now, [heir.id.to_string()], "it has the name");
+    assert_eq!(
+        (rooms(acme.id), rooms(heir.id)),
+        (vec!["Blue".to_owned()], vec![])
+    );
+}
+
 #[test]
 fn c120_a_task_waits_for_its_tenant_to_be_provisioned() {
     let Some(world) = World::start() else { return };

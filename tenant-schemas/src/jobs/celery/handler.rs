@@ -15,9 +15,9 @@ use crate::tenancy::Tenancy;
 use super::message::{Message, PUBLIC, SCHEMA, Whose};
 use super::{CeleryTask, Delivery};
 
-/// Does what a message says, and returns what came of it.
+/// Does what a message says, and returns what came of it. Notes in the message which tenant that was.
 pub(super) type Handler<T> =
-    Box<dyn Fn(&Tenancy<T>, &Message) -> Result<Value, JobError> + Send + Sync>;
+    Box<dyn Fn(&Tenancy<T>, &mut Message) -> Result<Value, JobError> + Send + Sync>;
 
 /// The handler of a tenant's task.
 pub(super) fn in_tenant<T, J, R, E>(
@@ -31,6 +31,7 @@ where
 {
     Box::new(move |tenancy, message| {
         let tenant = tenant_of(tenancy, message)?;
+        message.pin(&tenant);
         let envelope = InTenant::by_ref(tenant, delivery::<J>(message)?);
         tenancy.run_job(&envelope, |conn, delivery| result_of(work(conn, delivery)))
     })

@@ -127,6 +127,11 @@ impl Message {
         Value::from(all).to_string()
     }
 
+    /// Says which tenant has the schema that the message names: it is that one's, however often it is tried.
+    pub(super) fn pin(&mut self, tenant: &TenantRef) {
+        self.headers.insert(TENANT.to_owned(), tenant.id().into());
+    }
+
     /// The same task for another try.
     pub(super) fn again(&self, eta: DateTime<Utc>) -> Self {
         let mut again = self.clone();

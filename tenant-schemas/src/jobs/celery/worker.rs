@@ -277,7 +277,7 @@ impl<T: TenantModel> Worker<T> {
         line: &mut Line<'_>,
         results: Option<&mut Line<'_>>,
     ) {
-        let message = match Message::read(&taken.message) {
+        let mut message = match Message::read(&taken.message) {
             Ok(message) => message,
             Err(reason) => {
                 log::error!("a message was deleted: {reason}");
@@ -294,7 +294,7 @@ impl<T: TenantModel> Worker<T> {
                 let time = (eta - now).to_std().unwrap_or_default();
                 return put_off(keys, taken, time, line);
             }
-            _ => self.outcome(&message),
+            _ => self.outcome(&mut message),
         };
         let (id, task) = message.names();
         outcome.log(id, task);
@@ -316,7 +316,7 @@ impl<T: TenantModel> Worker<T> {
         self.finish(keys, taken, again.as_deref(), line);
     }
 
-    fn outcome(&self, message: &Message) -> Outcome {
+    fn outcome(&self, message: &mut Message) -> Outcome {
         let Some(handler) = self.handlers.get(message.names().1) else {
             return Outcome::NotRegistered;
         };
