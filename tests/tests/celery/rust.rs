@@ -1,9 +1,11 @@
 //! From Rust to Rust: killed workers, several tenants at once, what is no task.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -572,6 +574,66 @@ fn what_can_not_work_is_said_at_once() {
         producer.send(&to(&acme, "Blue")),
         Err(CeleryError::Redis { .. })
     ));
+}
+
+/// Stands in front of Redis. Once it is armed, it hangs up in the place of the answer to an `LPUSH`.
+fn forgetful(world: &World, armed: &'static AtomicBool) -> (tempfile::TempDir, String) {
+    let directory = tempfile::TempDir::with_prefix("forgetful").expect("a directory");
+    let socket = directory.path().join("socket");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let redis = world.redis.socket();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.expect("a client");
+            let server = UnixStream::connect(&redis).expect("Redis");
+            let clone = |stream: &UnixStream| stream.try_clone().expect("a handle");
+            let (mut from, mut to) = (clone(&client), clone(&server));
+            let forgets = Arc::new(AtomicBool::new(false));
+            let forget = Arc::clone(&forgets);
+            std::thread::spawn(move || {
+                pass_on(&mut from, &mut to, |said| {
+                    let pushes = said.windows(5).any(|word| word == b"LPUSH");
+                    forget.store(pushes && armed.load(Ordering::SeqCst), Ordering::SeqCst);
+                    true
+                });
+            });
+            let (mut from, mut to) = (server, client);
+            std::thread::spawn(move || {
+                pass_on(&mut from, &mut to, |_| !forgets.load(Ordering::SeqCst));
+            });
+        }
+    });
+    (directory, format!("redis+unix://{}", socket.display()))
+}
+
+/// Passes on what is said, until `may` does not let it; then both hear nothing more.
+fn pass_on(from: &mut UnixStream, to: &mut UnixStream, may: impl Fn(&[u8]) -> bool) {
+    let mut said = [0; 16_384];
+    while let Ok(length) = from.read(&mut said) {
+        if length == 0 || !may(&said[..length]) || to.write_all(&said[..length]).is_err() {
+            break;
+        }
+    }
+    for stream in [from, to] {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_task_that_redis_has_is_not_sent_again_because_the_answer_got_lost() {
+    static ARMED: AtomicBool = AtomicBool::new(false);
+    let Some(world) = World::start() else { return };
+    let acme = world.db.tenant("acme");
+    let (_directory, url) = forgetful(&world, &ARMED);
+    let producer = Producer::new(&url).expect("a URL").queue("rust");
+    producer.send(&to(&acme, "Blue")).expect("sent");
+    ARMED.store(true, Ordering::SeqCst);
+    let error = producer.send(&to(&acme, "Red"));
+    assert!(matches!(error, Err(CeleryError::Redis { .. })), "{error:?}");
+    assert_eq!(world.list("rust").len(), 2, "it is there, and once");
+    ARMED.store(false, Ordering::SeqCst);
+    producer.send(&to(&acme, "Green")).expect("sent");
+    assert_eq!(world.list("rust").len(), 3);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use redis::{Commands as _, Connection};
+use redis::{Commands as _, Connection, ConnectionLike as _};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -52,7 +52,8 @@ impl Producer {
 
     /// Sends a tenant's task; returns its identifier, for Python's `AsyncResult`.
     ///
-    /// It is sent at once: in a transaction, send it after the commit.
+    /// It is sent at once: in a transaction, send it after the commit. An error about sending it may mean
+    /// that Redis has it all the same, and could not say so.
     ///
     /// # Errors
     ///
@@ -116,14 +117,13 @@ impl Producer {
         let message = Message::new(&id, J::NAME, &kwargs, tenant, queue, &labels).written();
         let key = list(queue, labels.priority);
         let mut kept = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that was idle may be gone, which shows only when it is used.
-        if let Some(mut conn) = kept.0.take()
-            && conn.lpush::<_, _, u64>(&key, &message).is_ok()
-        {
-            kept.0 = Some(conn);
-            return Ok(id);
-        }
-        let mut conn = self.broker.connect()?;
+        // One that was idle may be gone, which shows only when it is used. A task is sent on no other
+        // connection after one that did not answer: it may be there.
+        let alive = |mut conn: Connection| conn.check_connection().then_some(conn);
+        let mut conn = match kept.0.take().and_then(alive) {
+            Some(conn) => conn,
+            None => self.broker.connect()?,
+        };
         conn.lpush::<_, _, u64>(&key, &message)
             .map_err(|source| self.broker.failed("sending a task", source))?;
         kept.0 = Some(conn);
