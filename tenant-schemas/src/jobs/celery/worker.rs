@@ -331,9 +331,12 @@ impl<T: TenantModel> Worker<T> {
     }
 
     fn finish(&self, keys: &Keys, taken: &Taken, again: Option<&str>, line: &mut Line<'_>) {
+        let mut asked = false;
         for _ in 0..TRIES {
             match line.ask("finishing a task", |conn| keys.finish(conn, taken, again)) {
                 Ok(true) => return,
+                // It was finished, and the answer did not arrive.
+                Ok(false) if asked => return,
                 Ok(false) => {
                     log::warn!(
                         "a task of queue {} took too long to give a sign of life, and is done twice",
@@ -343,6 +346,7 @@ impl<T: TenantModel> Worker<T> {
                 }
                 Err(error) => {
                     log::error!("a task may be done twice: {error}");
+                    asked = true;
                     thread::sleep(PAUSE);
                 }
             }
