@@ -66,7 +66,8 @@ impl<'r> RequestHead<'r> {
         }
     }
 
-    /// The path, as it is in the request: not decoded, without the query.
+    /// The path, as it is in the request: not decoded, without the query. Actix-web routes by the
+    /// decoded one.
     #[must_use]
     pub fn path(&self) -> &str {
         match &self.0 {

@@ -143,6 +143,8 @@ impl Resolver for Subdomain {
 
 /// The tenant that the path begins with; that part is taken away before the request is routed.
 ///
+/// Percent-encoded or not, a prefix is the same: actix-web routes by the decoded path.
+///
 /// ```
 /// use tenant_schemas::resolve::{Answer, PathPrefix, RequestHead, Resolver};
 ///
@@ -197,15 +199,31 @@ impl PathPrefix {
             ..self
         }
     }
+
+    /// What is behind the prefix and a slash, if the path begins with them.
+    fn behind<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let plain = path.strip_prefix(self.prefix.as_str());
+        let plain = plain.and_then(|rest| rest.strip_prefix('/'));
+        if plain.is_some() || !path.contains('%') {
+            return plain;
+        }
+        let names = self.prefix.strip_prefix('/')?.split('/');
+        let mut rest = path.strip_prefix('/')?;
+        for name in names {
+            let (segment, behind) = rest.split_once('/')?;
+            if !percent_decode_str(segment).eq(name.bytes()) {
+                return None;
+            }
+            rest = behind;
+        }
+        Some(rest)
+    }
 }
 
 impl Resolver for PathPrefix {
     fn resolve<'r>(&self, request: &'r RequestHead<'_>) -> Result<Option<Answer<'r>>, Malformed> {
         let path = request.path();
-        let Some(rest) = path
-            .strip_prefix(self.prefix.as_str())
-            .and_then(|rest| rest.strip_prefix('/'))
-        else {
+        let Some(rest) = self.behind(path) else {
             return Ok(None);
         };
         let segment = &rest[..rest.find('/').unwrap_or(rest.len())];
@@ -216,7 +234,7 @@ impl Resolver for PathPrefix {
         let answer = name
             .map_err(|_| Malformed::new("path", path, "it is no UTF-8"))
             .and_then(|name| self.by.answer(name))
-            .map(|answer| answer.stripping(self.prefix.len() + 1 + segment.len()));
+            .map(|answer| answer.stripping(path.len() - rest.len() + segment.len()));
         if self.prefix.is_empty() {
             return Ok(answer.ok().map(Answer::or_next));
         }
@@ -391,6 +409,25 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c74_a_prefix_that_is_percent_encoded_is_the_same_prefix() {
+        let after = PathPrefix::after("/all/t");
+        for (path, stripped) in [
+            ("/all/t/acme/rooms", Some("/all/t/acme")),
+            ("/all/%74/acme/rooms", Some("/all/%74/acme")),
+            ("/%61%6C%6c/%74/%61cme", Some("/%61%6C%6c/%74/%61cme")),
+            ("/all%2Ft/acme/rooms", None),
+            ("/all/%2574/acme/rooms", None),
+            ("/all/%75/acme/rooms", None),
+            ("/all/%74", None),
+            ("/all/%74/", None),
+        ] {
+            let head = RequestHead::new("my-domain.com", path);
+            let answer = stripped.map(|stripped| Answer::schema("acme").stripping(stripped.len()));
+            assert_eq!(after.resolve(&head), Ok(answer), "{path}");
+        }
+    }
 
     #[test]
     fn a_first_segment_that_is_no_domain_is_left_to_the_next_resolver() {

@@ -186,7 +186,8 @@ fn c74_a_prefix_is_stripped_beside_other_middleware_that_rewrites_paths() {
 #[test]
 fn c74_a_scope_that_took_the_prefix_loses_nothing_more() {
     let world = World::new();
-    let site = world.site().resolver(PathPrefix::after("/t")).build();
+    let site = world.site().resolver(PathPrefix::after("/t"));
+    let site = site.resolver(Host::new()).build();
     let served = serve(move || {
         App::new().configure(public).service(
             web::scope("/t/{tenant}")
@@ -201,6 +202,10 @@ fn c74_a_scope_that_took_the_prefix_loses_nothing_more() {
         .get("my-domain.com", "/t/globex/whoami?a")
         .is(200, "tenant globex /t/globex/whoami?a");
     assert_eq!(served.get("my-domain.com", "/t/nobody/rooms").status, 404);
+    // The scope takes a prefix that is encoded, and so does the site.
+    served
+        .get("acme.my-domain.com", "/%74/globex/rooms")
+        .is(200, "globex's own");
     // What is outside of the scope has no site.
     assert_eq!(served.get("my-domain.com", "/whoami").status, 500);
 }
