@@ -272,6 +272,10 @@ impl<T: TenantModel> Site<T> {
     }
 
     /// A tenant's database, for work that no request asks for.
+    ///
+    /// What counts is the schema name of the value. One that was read before the tenant was renamed leads
+    /// to whoever has that name now: for what a request goes on with, such as a socket, keep the
+    /// [`TenantDb`] that its handler was given, which ends with the name.
     #[must_use]
     pub fn tenant_db(&self, tenant: &Arc<T>) -> TenantDb {
         self.tenant_db_read_at(tenant, Instant::now())
