@@ -130,6 +130,7 @@ pub fn provision_later<T: TenantModel>(
         }
         conn.own(|inner| {
             make_table(inner, &registry)?;
+            sql::jobs::forget_provisioning(inner, registry.public(), reference.id())?;
             sql::jobs::request_provisioning(inner, registry.public(), reference.id())
         })?;
         send(conn, &InTenant::by_ref(reference, ProvisionTenant::new()))

@@ -182,6 +182,19 @@ pub(crate) fn request_provisioning(
     .map(drop)
 }
 
+/// Forgets what is noted of a tenant: an earlier one had the same key.
+pub(crate) fn forget_provisioning(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+    tenant_id: &str,
+) -> QueryResult<()> {
+    let table = within(public, PROVISIONING);
+    diesel::sql_query(format!("DELETE FROM {table} WHERE tenant_id = $1"))
+        .bind::<Text, _>(tenant_id)
+        .execute(conn)
+        .map(drop)
+}
+
 /// Notes why a tenant could not be provisioned; `None` if it is.
 pub(crate) fn note_provisioning(
     conn: &mut PgConnection,

@@ -209,6 +209,30 @@ fn a_failure_is_shown_with_its_reason_and_a_retry_makes_up_for_it() {
 }
 
 #[test]
+fn what_was_noted_of_a_tenant_is_not_said_of_the_next_who_has_its_key() {
+    let (db, _) = signing_up(|builder| builder.app(customers()).app(hotels()));
+    let acme = sign_up(&db.tenancy, "acme").expect("saved");
+    db.raw()
+        .batch_execute("CREATE SCHEMA acme")
+        .expect("made by hand");
+    db.tenancy
+        .provision_job(&envelope(&acme))
+        .expect_err("another's");
+    assert!(matches!(
+        state(&db.tenancy, &acme),
+        Provisioning::Failed { .. }
+    ));
+    let row_alone = DeleteOptions::new().auto_drop_schema(false);
+    let mut conn = db.tenancy.public().expect("public");
+    acme.delete_with(&mut conn, row_alone).expect("deleted");
+    conn.batch_execute("ALTER SEQUENCE clients_id_seq RESTART")
+        .expect("restarted");
+    let globex = sign_up(&db.tenancy, "globex").expect("saved");
+    assert_eq!(globex.id, acme.id);
+    assert_eq!(state(&db.tenancy, &globex), Provisioning::Waiting);
+}
+
+#[test]
 fn what_cant_run_in_a_transaction_is_resumed() {
     let index = |builder: TenancyBuilder<Client>| {
         builder.app(customers()).app(hotels()).app(sql_app(
