@@ -22,6 +22,12 @@ impl Errors {
         }
     }
 
+    /// Notes that a text is no line, as one with a zero, which the database keeps in no text.
+    pub(crate) fn require_line(&mut self, field: &'static str, text: &str) {
+        let fine = !text.chars().any(char::is_control);
+        self.require(field, fine, "Letters, digits and signs alone, on one line.");
+    }
+
     /// Whether nothing is wrong.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

@@ -22,6 +22,13 @@ pub(crate) fn short() -> Result<String, getrandom::Error> {
     hex::<6>()
 }
 
+/// Whether a text may be such a reference; what strangers make up need not be looked for.
+#[must_use]
+pub(crate) fn is_reference(text: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    text.bytes().all(is_fine)
+}
+
 fn hex<const BYTES: usize>() -> Result<String, getrandom::Error> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)?;

@@ -190,6 +190,9 @@ fn is_taken(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// The hotel of a ticket, and how far it is.
 async fn look(app: &App, db: &PublicDb, ticket: String) -> Result<(Hotel, Progress), PageError> {
+    if !secret::is_reference(&ticket) {
+        return Err(PageError::NotFound);
+    }
     let (tenancy, signups) = (app.tenancy.clone(), app.signups.clone());
     let found = db.run(move |conn| opening::look(conn, &ticket)).await?;
     let (hotel, waiting) = found.ok_or(PageError::NotFound)?;
@@ -229,6 +232,9 @@ async fn again(
     Path(ticket): Path<String>,
 ) -> Result<Response, PageError> {
     let to = format!("/signup/{ticket}");
+    if !secret::is_reference(&ticket) {
+        return Err(PageError::NotFound);
+    }
     if db.run(move |conn| opening::again(conn, &ticket)).await? == 0 {
         return Err(PageError::NotFound);
     }

@@ -135,6 +135,26 @@ fn book(guest: &Client, name: &str, ahead: u64) -> Response {
 }
 
 #[test]
+fn what_the_database_keeps_in_no_text_is_refused_before_it() {
+    let street = Street::empty();
+    let (guest, owner) = street.open("Acme", "acme");
+    book(&guest, "Grace", 1).is(303);
+    guest.get("/bookings/%00").is(404);
+    for path in ["/signup/%00", "/signup/%00/progress"] {
+        street.public.get(path).is(404);
+    }
+    street.public.post("/signup/%00/again", &[]).is(404);
+    street.sign_up("a\0b", "globex", "ada@example.com").is(422);
+    book(&guest, "a\0b", 5).is(422);
+    let form = [("email", "ada\0@example.com"), ("password", PASSWORD)];
+    guest.post("/login", &form).is(401);
+    for (number, name) in [("1\x002", "Red"), ("102", "R\0ed")] {
+        let room = [("number", number), ("name", name), ("price", "90")];
+        owner.post("/desk/rooms", &room).is(422);
+    }
+}
+
+#[test]
 fn two_hotels_have_the_same_room_and_see_their_own_guests_alone() {
     let street = Street::empty();
     let (acme, acme_owner) = street.open("Acme", "acme");

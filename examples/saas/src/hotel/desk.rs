@@ -58,6 +58,8 @@ impl RoomForm {
         );
         errors.require("name", !name.is_empty(), "What do you call it?");
         errors.require("name", name.chars().count() <= 40, "At most 40 characters.");
+        errors.require_line("number", number);
+        errors.require_line("name", name);
         let price = self.price.trim().parse();
         let price = price.ok().filter(|price| (1..=100_000).contains(price));
         match price {

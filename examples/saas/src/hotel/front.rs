@@ -164,6 +164,9 @@ async fn booked(
     db: TenantDb,
     Path(reference): Path<String>,
 ) -> Result<Html<String>, PageError> {
+    if !secret::is_reference(&reference) {
+        return Err(PageError::NotFound);
+    }
     let (booking, room) = db
         .run(move |conn| {
             let found = bookings::table

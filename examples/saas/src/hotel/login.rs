@@ -12,6 +12,7 @@ use tenant_schemas::web::{Tenant, TenantDb};
 
 use super::chrome;
 use crate::error::PageError;
+use crate::form::is_email;
 use crate::models::Hotel;
 use crate::pages::{self, view};
 use crate::state::App;
@@ -54,14 +55,17 @@ async fn login(
     Form(form): Form<LoginForm>,
 ) -> Result<Response, PageError> {
     let (email, password) = (form.email.trim().to_owned(), form.password.clone());
-    let token = db
-        .run(
+    let token = if is_email(&email) {
+        db.run(
             move |conn| match auth::authenticate(conn, &email, password)? {
                 Some(user) => session::begin(conn, &user).map(Some),
                 None => Ok(None),
             },
         )
-        .await?;
+        .await?
+    } else {
+        None
+    };
     let Some(token) = token else {
         let page = show(&app, &hotel, &form, true)?;
         return Ok((StatusCode::UNAUTHORIZED, page).into_response());

@@ -44,6 +44,7 @@ impl BookingForm {
             guest.chars().count() <= 80,
             "At most 80 characters.",
         );
+        errors.require_line("guest", guest);
         let room = self.room.parse();
         errors.require("room", room.is_ok(), "Choose a room.");
         let arrival: Option<NaiveDate> = self.arrival.parse().ok();
@@ -91,6 +92,7 @@ mod tests {
         };
         assert!(form("1", "Ada", "2026-03-01", "2026-03-02"));
         assert!(!form("1", " ", "2026-03-01", "2026-03-02"));
+        assert!(!form("1", "A\0da", "2026-03-01", "2026-03-02"));
         assert!(!form("", "Ada", "2026-03-01", "2026-03-02"));
         assert!(!form("1", "Ada", "2026-02-28", "2026-03-02"));
         assert!(!form("1", "Ada", "2026-03-02", "2026-03-02"));

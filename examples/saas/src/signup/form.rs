@@ -36,6 +36,7 @@ impl SignupForm {
             length <= 60,
             "At most 60 characters fit on the sign.",
         );
+        errors.require_line("name", name);
         let label = self.subdomain.trim().to_lowercase();
         check_label(&label, &mut errors);
         let schema: Result<SchemaName, _> = label.replace('-', "_").parse();
