@@ -356,7 +356,8 @@ impl<T: TenantModel> Tenancy<T> {
 /// Making a connection takes a while.
 const MIN_WAIT: Duration = Duration::from_millis(100);
 
-/// Takes a connection and turns it to `scope`; one that died while it was idle is replaced.
+/// Takes a connection and turns it to `scope`; one that died while it was idle is replaced, and so is one
+/// that what its last tenant left keeps from being turned.
 ///
 /// It waits for one as long as `wait` says, or as the pool does; a little in any case,
 /// so that a pool that has none can make one.
@@ -374,10 +375,7 @@ pub(crate) fn checkout(
         };
         match conn.enter(scope.clone()) {
             Ok(()) => return Ok(conn),
-            Err(Error::InsideTransaction { .. }) if conn.is_condemned() && tries > 1 => {
-                tries -= 1;
-            }
-            Err(_) if conn.is_dead() && tries > 1 => {
+            Err(_) if (conn.is_condemned() || conn.is_dead()) && tries > 1 => {
                 tries -= 1;
                 conn.condemn();
             }

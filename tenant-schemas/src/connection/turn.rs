@@ -71,7 +71,9 @@ impl TenantConnection {
             && self.policy.set_calls == SetCalls::WhenChanged
             && self.has_path(&scope.path)
             && is_path(&self.resident, &scope.path);
-        self.carrying.due = later && !failed && depth == 0;
+        // What has to be reset is a message of its own: one that fails is for the pool to replace.
+        let kept = !self.notes.settings() || is_path(&self.resident, &scope.path);
+        self.carrying.due = later && kept && !failed && depth == 0;
         if stays || self.carrying.due {
             self.refuse_moved(&scope)?;
             // Whoever is resident was looked for, and no schema was changed since.

@@ -548,6 +548,41 @@ fn c27_a_test_transaction_in_a_pool_of_one_goes_on_over_checkouts() {
 }
 
 #[test]
+fn c26_a_session_that_can_t_be_given_its_settings_back_is_replaced_and_nobody_notices() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    for mode in MODES {
+        let failures = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&failures);
+        let db = Db::with(|builder| {
+            let builder = builder.app(customers()).app(hotels()).pool_size(1);
+            builder.set_calls(mode).on_connect(move |_| {
+                let one =
+                    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+                one.map_or(Ok(()), |_| Err(DieselError::NotFound))
+            })
+        });
+        let [acme, globex] = db.tenants(["acme", "globex"]);
+        insert_room(&mut db.tenancy.tenant(&globex).expect("globex"), 1, "Red");
+        let mut conn = db.tenancy.tenant(&acme).expect("acme");
+        let before = backend(&mut conn);
+        conn.batch_execute("SET statement_timeout TO '1min'")
+            .expect("set");
+        drop(conn);
+        failures.store(1, Ordering::SeqCst);
+        let mut conn = db.tenancy.tenant(&globex).expect("globex");
+        assert_eq!(rooms_of(&mut conn), ["Red"], "{mode:?}");
+        assert_eq!(
+            failures.load(Ordering::SeqCst),
+            0,
+            "control: it failed once"
+        );
+        assert_ne!(backend(&mut conn), before, "{mode:?}");
+    }
+}
+
+#[test]
 fn c26_what_a_function_sets_is_gone_before_another_tenant_comes() {
     const USER: &str = "SELECT coalesce(nullif(current_setting('app.user_id', true), ''), 'nobody') \
                         || ' ' || current_user AS value";
