@@ -370,10 +370,10 @@ pub enum Error {
         version: String,
     },
 
-    /// The schema was migrated by Diesel's own harness, and nothing said that its record may be taken over.
+    /// Diesel's own harness migrated the schema, and nothing said that its record may be taken over.
     #[error(
-        "schema {schema} has a table __diesel_schema_migrations and no ledger: \
-         take over what it records with `migrate().adopt()`, or write the ledger alone with `fake()`"
+        "schema {schema} has migrations in __diesel_schema_migrations that its ledger lacks: \
+         take over what is recorded there with `migrate().adopt()`, or write the ledger alone with `fake()`"
     )]
     #[non_exhaustive]
     NeedsAdoption {

@@ -10,7 +10,8 @@ use super::job::Job;
 /// A version that Diesel has recorded, and whose it may be: `(version, candidates)`.
 type Claim<'a> = (String, Vec<&'a Script>);
 
-/// What Diesel has recorded that no ledger explains, for the apps of the job that have no ledger yet.
+/// What Diesel has recorded, for the apps of the job, that no ledger explains: an older program that runs
+/// Diesel's own harness may have added to it after the first taking over.
 pub(super) fn claims<'a>(
     registry: &'a Registry,
     job: &Job,
@@ -20,9 +21,8 @@ pub(super) fn claims<'a>(
     let apps: Vec<_> = registry
         .apps_of(&job.kind)
         .filter(|app| {
-            let label = app.app.label();
-            job.selection.app.as_ref().is_none_or(|only| only == label)
-                && !applied.iter().any(|own| own.app == label)
+            let only = job.selection.app.as_ref();
+            only.is_none_or(|only| only == app.app.label())
         })
         .collect();
     versions

@@ -16,10 +16,6 @@ use super::run::replan;
 ///
 /// It runs only where the table of states still says what it did, of the same ledger. Anything
 /// else, a lock that another session has for one, is left to a [`Run`](super::run::Run).
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is what a migration has or not"
-)]
 pub(super) struct AtOnce<'a> {
     steps: Vec<(&'a MigrationId, &'a str)>,
     /// The lines that the ledger gets.
@@ -31,8 +27,6 @@ pub(super) struct AtOnce<'a> {
     tables: usize,
     sees_shared: bool,
     replans: bool,
-    /// Diesel's own harness may have recorded something that no ledger explains.
-    without_diesel: bool,
     /// A function is called that may leave settings behind.
     calls: bool,
 }
@@ -76,7 +70,6 @@ impl<'a> AtOnce<'a> {
             after.push(Applied::of(script));
         }
         let statements = texts.iter().map(|(_, sql)| statement::split(sql).len());
-        let begun = |label| before.iter().any(|own| own.app == label);
         Some(Self {
             tables: 1 + statements.sum::<usize>(),
             calls: texts.iter().any(|(_, sql)| statement::queries_call(sql)),
@@ -86,9 +79,6 @@ impl<'a> AtOnce<'a> {
             new: after.split_off(before.len()),
             sees_shared,
             replans: !steps.iter().all(|step| step.script.names_nothing),
-            without_diesel: !registry
-                .apps_of(&job.kind)
-                .all(|app| begun(app.app.label())),
         })
     }
 
@@ -117,8 +107,7 @@ impl<'a> AtOnce<'a> {
         let path = registry.policy.migration_path(schema, self.sees_shared);
         let key = ledger::lock_key(schema);
         let lines: Vec<String> = self.new.iter().map(Applied::line).collect();
-        let mut message =
-            Message::beginning(sql::ledgers::begin_alone(schema, key, self.without_diesel));
+        let mut message = Message::beginning(sql::ledgers::begin_alone(schema, key));
         // What is prepared goes before the path, or it would be planned anew for each schema.
         message.push_own(&sql::ledgers::advance(
             schema,

@@ -286,7 +286,7 @@ impl<T: TenantModel> Migrate<'_, T> {
                 let applied = match known {
                     Known::Missing => None,
                     Known::Current if !self.verify => Some(registry.all_applied(&job.kind)),
-                    Known::Applied(applied) if !self.verify => Some(applied),
+                    Known::Applied(applied) if !self.verify && !self.adopt => Some(applied),
                     _ => match read.remove(job.schema.as_str()) {
                         Some(read) => Some(self.with_adopted(&job, read)?),
                         None => None,
@@ -327,7 +327,8 @@ impl<T: TenantModel> Migrate<'_, T> {
         match known {
             Known::Missing => false,
             Known::Nothing => true,
-            Known::Current | Known::Applied(_) => self.verify,
+            Known::Current => self.verify,
+            Known::Applied(_) => self.verify || self.adopt,
         }
     }
 

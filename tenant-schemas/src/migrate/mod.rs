@@ -309,7 +309,9 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
 
     /// Takes over what Diesel's own harness recorded in `__diesel_schema_migrations`.
     ///
-    /// Versions recorded there count as applied, if exactly one app has them.
+    /// Versions recorded there count as applied, if exactly one app has them; also those that an
+    /// older program adds there after the first run that adopts. A schema that has that table is
+    /// migrated step by step: drop the table once nothing uses Diesel's harness any more.
     pub fn adopt(self) -> Self {
         Self {
             adopt: true,

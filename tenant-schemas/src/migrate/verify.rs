@@ -41,15 +41,6 @@ pub(super) fn verified(
 
 /// Whether a schema has what its state says.
 fn agrees(registry: &Registry, job: &Job, known: &Known, read: &Read) -> bool {
-    // What Diesel recorded of an app that has no line yet is looked at under the lock.
-    let is_begun = |label| read.applied.iter().any(|own| own.app == label);
-    if read.diesel
-        && !registry
-            .apps_of(&job.kind)
-            .all(|app| is_begun(app.app.label()))
-    {
-        return false;
-    }
     let current = in_order(&registry.all_applied(&job.kind));
     let read = in_order(&read.applied);
     match known {

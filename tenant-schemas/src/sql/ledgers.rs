@@ -171,16 +171,13 @@ pub(crate) fn prepare(conn: &mut PgConnection, public: &SchemaName) -> QueryResu
     Ok(true)
 }
 
-/// Begins a transaction, which takes a schema's lock; it fails if another session has that.
+/// Begins a transaction, which takes a schema's lock; it fails if another session has that, or if
+/// Diesel's own harness may have recorded there what the ledger lacks.
 ///
 /// What the session kept of a tenant before is gone. The commit waits for no
 /// disk: [`flush`] does, for all that went before. The path is still that of the shared schema.
-pub(crate) fn begin_alone(schema: &SchemaName, key: i64, without_diesel: bool) -> String {
-    let diesel = if without_diesel {
-        literal(&within(schema, DIESEL_LEDGER))
-    } else {
-        "NULL".to_owned()
-    };
+pub(crate) fn begin_alone(schema: &SchemaName, key: i64) -> String {
+    let diesel = literal(&within(schema, DIESEL_LEDGER));
     format!("BEGIN ISOLATION LEVEL READ COMMITTED; {WASH}; EXECUTE {LOCK}({key}, {diesel})")
 }
 

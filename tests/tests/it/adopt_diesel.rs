@@ -89,8 +89,8 @@ fn a_schema_of_diesels_own_is_not_touched_before_someone_says_so() {
     let tenancy = aboard(&db, &[FIRST, SECOND]);
     let says = |schema: &str| {
         format!(
-            "schema {schema} has a table __diesel_schema_migrations and no ledger: take over what it \
-             records with `migrate().adopt()`, or write the ledger alone with `fake()`"
+            "schema {schema} has migrations in __diesel_schema_migrations that its ledger lacks: take over \
+             what is recorded there with `migrate().adopt()`, or write the ledger alone with `fake()`"
         )
     };
     let report = tenancy.migrate().run().expect("a report");
@@ -195,6 +195,38 @@ fn what_is_reverted_after_adopting_is_not_adopted_again() {
         numbers([("public", 0), ("acme", 2), ("globex", 0)])
     );
     assert!(db.tables("acme").contains(&"rooms".to_owned()));
+}
+
+#[test]
+fn what_an_older_program_runs_after_the_adopting_is_adopted_as_well() {
+    let counting = (
+        "2024-03-01-000000_counting",
+        "INSERT INTO rooms VALUES (8)",
+        "DELETE FROM rooms WHERE id = 8",
+    );
+    let rooms = |db: &Db| db.strings("SELECT id::text AS value FROM acme.rooms ORDER BY id");
+    let db = diesels_own();
+    let before = aboard(&db, &[FIRST, SECOND]);
+    work(before.migrate().adopt().run());
+    // Still deployed, and told nothing of ledgers.
+    let mut older = db.raw();
+    let all = SqlMigrations::new(&[FIRST, SECOND, counting]);
+    older
+        .batch_execute("SET search_path TO acme")
+        .expect("there");
+    older.run_pending_migrations(all).expect("its own way");
+    assert_eq!(rooms(&db), ["7", "8"]);
+
+    let tenancy = aboard(&db, &[FIRST, SECOND, counting]);
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    let acme = report.outcome(&name("acme")).expect("an outcome");
+    assert!(matches!(acme, Err(Error::NeedsAdoption { .. })), "{acme:?}");
+    let planned = tenancy.migrate().tenants().adopt().plan().expect("a plan");
+    assert_eq!(planned.len(), 0, "{planned:?}");
+    let acme = tenancy.migrate().schema(&name("acme"));
+    assert_eq!(work(acme.adopt().run()), [("acme".to_owned(), 0)]);
+    assert_eq!(rooms(&db), ["7", "8"]);
+    assert!(tenancy.migrate().check().expect("checked").is_empty());
 }
 
 #[test]
