@@ -277,20 +277,36 @@ pub(crate) fn fleet(
         .collect())
 }
 
+/// Which line of the table of states was read: when it last said something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    written: String,
+}
+
 impl Known {
-    /// Reads what [`sql::ledgers::known`] says of a schema that should have the fingerprint `expected`.
-    pub(crate) fn read(value: Option<&str>, expected: &str) -> Self {
+    /// Reads what [`sql::ledgers::known`] says of a schema that should have the fingerprint
+    /// `expected`, and of which line it is said.
+    pub(crate) fn read(value: Option<&str>, expected: &str) -> (Self, Option<Seen>) {
         let Some(value) = value else {
-            return Self::Missing;
+            return (Self::Missing, None);
         };
-        if let Some(lines) = value.strip_prefix('+') {
-            return Self::Applied(lines.split('\n').filter_map(Applied::parse).collect());
-        }
-        match value.strip_prefix('=') {
-            Some(fingerprint) if fingerprint == expected => Self::Current,
-            // There is no state, or a fingerprint that another kind of tenant would have.
-            _ => Self::Nothing,
-        }
+        let Some(at) = value.find(['=', '+']) else {
+            // There is no state.
+            return (Self::Nothing, None);
+        };
+        let seen = Seen {
+            written: value[..at].to_owned(),
+        };
+        let (sign, said) = value[at..].split_at(1);
+        let known = if sign == "+" {
+            Self::Applied(said.split('\n').filter_map(Applied::parse).collect())
+        } else if said == expected {
+            Self::Current
+        } else {
+            // A fingerprint that another kind of tenant would have.
+            Self::Nothing
+        };
+        (known, Some(seen))
     }
 }
 

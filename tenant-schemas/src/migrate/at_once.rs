@@ -87,11 +87,6 @@ impl<'a> AtOnce<'a> {
         self.steps.iter().map(|(id, _)| (*id).clone()).collect()
     }
 
-    /// What it adds to a ledger.
-    pub(super) fn new_lines(&self) -> &[Applied] {
-        &self.new
-    }
-
     /// Whether a function is called that may leave settings behind.
     pub(super) fn calls(&self) -> bool {
         self.calls

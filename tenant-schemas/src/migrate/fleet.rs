@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::Connection as _;
-use diesel::result::Error as DieselError;
+use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::connection::{Scope, TenantConnection};
 use crate::error::{Error, Result};
-use crate::ledger::{self, Known};
+use crate::ledger::{self, Known, Seen};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::provision::Lifecycle as _;
@@ -19,7 +19,6 @@ use crate::tenancy::outcome;
 use crate::{rules, sql};
 
 use super::Migrate;
-use super::at_once::AtOnce;
 use super::job::{Job, Migrated, locked};
 use super::outlook::{Outlook, Outlooks};
 use super::plan::Selection;
@@ -71,8 +70,17 @@ impl<T: TenantModel> Migrate<'_, T> {
     /// The tenants that the run is about, in order, with what is known of their schemas: one
     /// statement, however many there are.
     pub(super) fn fleet(&self) -> Result<Vec<(Job, Known)>> {
-        let registry = self.registry();
         let mut conn = self.tenancy.public()?;
+        match self.seen(&mut conn) {
+            Ok(tenants) => self.chosen(tenants),
+            // Nothing was ever migrated here, or the table of tenants is what can't be read.
+            Err(_) => self.tenants_apart(&mut conn),
+        }
+    }
+
+    /// All tenants, in order, with what the table of states says of their schemas.
+    fn seen(&self, conn: &mut TenantConnection) -> QueryResult<Vec<Tenant<T>>> {
+        let registry = self.registry();
         let table = registry.tenant_table.name();
         let column = format!(
             "{}.{}",
@@ -81,26 +89,21 @@ impl<T: TenantModel> Migrate<'_, T> {
         );
         let expected = registry.tenant_fingerprints();
         let value = sql::ledgers::known(registry.public(), &column, &expected);
-        let read = conn.calling_known(|conn| T::rows_with(conn, &value));
-        let Ok(mut tenants) = read else {
-            // Nothing was ever migrated here, or the table of tenants is what can't be read.
-            return self.tenants_apart(&mut conn);
-        };
+        let mut tenants = conn.calling_known(|conn| T::rows_with(conn, &value))?;
         tenants.retain(|(tenant, _)| tenant.schema_name() != registry.public());
         tenants.sort_by(|(a, _), (b, _)| a.schema_name().cmp(b.schema_name()));
         let mut fingerprints: HashMap<Option<String>, String> = HashMap::new();
-        let known = tenants.into_iter().map(|(tenant, value)| {
-            let tenant_type = tenant.tenant_type();
+        let tenants = tenants.into_iter().map(|(row, value)| {
+            let tenant_type = row.tenant_type();
             let expected = fingerprints
                 .entry(tenant_type)
                 .or_insert_with_key(|tenant_type| {
                     registry.fingerprint(&Kind::Tenant(tenant_type.clone()))
                 });
-            let known = Known::read(value.as_deref(), expected);
-            (tenant, known)
+            let (known, seen) = Known::read(value.as_deref(), expected);
+            Tenant { row, known, seen }
         });
-        let known: Vec<(T, Known)> = known.collect();
-        self.chosen(known)
+        Ok(tenants.collect())
     }
 
     /// The same, asked one after the other.
@@ -116,16 +119,22 @@ impl<T: TenantModel> Migrate<'_, T> {
             })
             .collect();
         let known = conn.own(|inner| ledger::fleet(inner, registry, &schemas))?;
-        self.chosen(tenants.into_iter().zip(known).collect())
+        let tenants = tenants.into_iter().zip(known);
+        let tenants = tenants.map(|(row, known)| Tenant {
+            row,
+            known,
+            seen: None,
+        });
+        self.chosen(tenants.collect())
     }
 
     /// Those that the run is about, as jobs.
-    fn chosen(&self, mut tenants: Vec<(T, Known)>) -> Result<Vec<(Job, Known)>> {
+    fn chosen(&self, mut tenants: Vec<Tenant<T>>) -> Result<Vec<(Job, Known)>> {
         let registry = self.registry();
         if !self.only.is_empty() {
             let known: HashSet<&SchemaName> = tenants
                 .iter()
-                .map(|(tenant, _)| tenant.schema_name())
+                .map(|tenant| tenant.row.schema_name())
                 .collect();
             for schema in &self.only {
                 if !known.contains(schema) && schema != registry.public() {
@@ -135,14 +144,15 @@ impl<T: TenantModel> Migrate<'_, T> {
                 }
             }
             let only: HashSet<&SchemaName> = self.only.iter().collect();
-            tenants.retain(|(tenant, _)| only.contains(tenant.schema_name()));
+            tenants.retain(|tenant| only.contains(tenant.row.schema_name()));
         }
         Ok(tenants
             .into_iter()
-            .map(|(tenant, known)| {
-                let kind = Kind::Tenant(tenant.tenant_type());
-                let mut job = self.job(tenant.schema_name().clone(), kind);
-                job.tenant = Some(Arc::new(tenant));
+            .map(|Tenant { row, known, seen }| {
+                let kind = Kind::Tenant(row.tenant_type());
+                let mut job = self.job(row.schema_name().clone(), kind);
+                job.tenant = Some(Arc::new(row));
+                job.seen = seen;
                 (job, known)
             })
             .collect())
@@ -279,7 +289,7 @@ impl<T: TenantModel> Migrate<'_, T> {
     /// Does what is pending in a schema with one message. `None` if that is not enough, or the
     /// schema is not as it was known to be: nothing was done then.
     fn run_at_once(&self, job: &Job, outlook: &Outlook<'_>) -> Result<Option<Migrated>> {
-        let Some(at_once) = &outlook.at_once else {
+        let (Some(at_once), Some(_)) = (&outlook.at_once, &job.seen) else {
             return Ok(None);
         };
         let registry = self.registry();
@@ -310,20 +320,18 @@ impl<T: TenantModel> Migrate<'_, T> {
     }
 
     /// Waits until what was committed without waiting is on the disk, and does again what a server
-    /// that crashed meanwhile has forgotten. The results that are others now, by the job's number.
+    /// that crashed meanwhile has forgotten: where the table of states has the very line that the job
+    /// went by. Any other was written since, by someone who took a migration back, for one. The
+    /// results that are others now, by the job's number.
     fn settle(&self, jobs: &[Job], hurried: &[Open<'_>]) -> Vec<(usize, Result<Migrated>)> {
         if hurried.is_empty() {
             return Vec::new();
         }
-        let schemas = hurried.iter().map(|open| {
+        let flushed = self.flushed();
+        let results = hurried.iter().filter_map(|open| {
             let job = &jobs[open.number];
-            (job.schema.clone(), job.kind.clone())
-        });
-        let kept = self.flushed(&schemas.collect::<Vec<_>>());
-        let results = hurried.iter().enumerate().filter_map(|(at, open)| {
-            let job = &jobs[open.number];
-            let result = match &kept {
-                Ok(known) if open.is_kept(&known[at]) => return None,
+            let result = match &flushed {
+                Ok(seen) if seen.get(&job.schema) != job.seen.as_ref() => return None,
                 Ok(_) => {
                     log::warn!(
                         "schema {} is migrated again: the server lost it",
@@ -345,13 +353,27 @@ impl<T: TenantModel> Migrate<'_, T> {
     }
 
     /// Waits until the migrations that were committed without waiting are on the disk, and then
-    /// reads what is known of these schemas.
-    fn flushed(&self, schemas: &[(SchemaName, Kind)]) -> Result<Vec<Known>> {
+    /// reads the table of states.
+    fn flushed(&self) -> Result<HashMap<SchemaName, Seen>> {
         let mut conn = self.tenancy.public()?;
         conn.own(sql::ledgers::flush)
             .map_err(|error| Error::database("waiting for the migrations to be on disk", error))?;
-        conn.own(|inner| ledger::fleet(inner, self.registry(), schemas))
+        let tenants = self
+            .seen(&mut conn)
+            .map_err(|error| Error::database("reading the state of the fleet", error))?;
+        let seen = tenants.into_iter().filter_map(|Tenant { row, seen, .. }| {
+            let schema = row.schema_name().clone();
+            seen.map(|seen| (schema, seen))
+        });
+        Ok(seen.collect())
     }
+}
+
+/// A tenant, and what the table of states says of its schema.
+struct Tenant<T> {
+    row: T,
+    known: Known,
+    seen: Option<Seen>,
 }
 
 /// A job that has something to do.
@@ -361,23 +383,6 @@ struct Open<'a> {
     started: AtomicBool,
     /// It was committed without waiting for the disk.
     hurried: AtomicBool,
-}
-
-impl Open<'_> {
-    /// Whether a schema still has what was done at once. One that is gone was dropped, or has
-    /// another name: whoever did that had it.
-    fn is_kept(&self, known: &Known) -> bool {
-        match known {
-            Known::Current | Known::Missing => true,
-            Known::Applied(applied) => self.outlook.as_ref().is_some_and(|outlook| {
-                let at_once = outlook.at_once.iter();
-                at_once
-                    .flat_map(AtOnce::new_lines)
-                    .all(|new| applied.contains(new))
-            }),
-            Known::Nothing => false,
-        }
-    }
 }
 
 fn slot<R>(result: &Mutex<R>) -> std::sync::MutexGuard<'_, R> {

@@ -8,7 +8,7 @@ use diesel::result::Error as DieselError;
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::event::ListenerFailure;
-use crate::ledger;
+use crate::ledger::{self, Seen};
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
 use crate::script::MigrationId;
@@ -49,6 +49,8 @@ pub(crate) struct Job {
     pub(crate) schema: SchemaName,
     pub(crate) kind: Kind,
     pub(crate) tenant: Option<Arc<dyn Any + Send + Sync>>,
+    /// The line of the table of states that the job goes by.
+    pub(super) seen: Option<Seen>,
     pub(crate) selection: Selection,
     /// Write the ledger, run nothing.
     pub(crate) fake: bool,
@@ -75,6 +77,7 @@ impl Job {
             schema,
             kind,
             tenant: None,
+            seen: None,
             selection: Selection::default(),
             fake: false,
             atomic: false,

@@ -45,9 +45,9 @@ pub(crate) fn bookkeepings(
 }
 
 /// What is known of the schema that a row of another table names, as an expression: null if
-/// there is no such schema, `=` and its fingerprint if that is one of `expected`, `+` and the
-/// lines of its ledger if it is another, `?` if it has no state, or that is of a ledger that is
-/// no more: someone put a backup in its place.
+/// there is no such schema; when its state last changed, with `=` and its fingerprint if that is one
+/// of `expected`, `+` and the lines of its ledger if it is another; `?` if it has no state, or that
+/// is of a ledger that is no more: someone put a backup in its place.
 ///
 /// The server's own cache finds the schema. A join would be planned by what
 /// statistics say of a catalog, which has none yet where many schemas are new.
@@ -55,8 +55,9 @@ pub(crate) fn known(public: &SchemaName, schema_column: &str, expected: &[String
     let expected: Vec<String> = expected.iter().map(|one| literal(one)).collect();
     format!(
         "(SELECT CASE WHEN n.oid IS NULL THEN NULL WHEN s.schema_name IS NULL THEN '?' \
-         WHEN s.fingerprint IN ({expected}) THEN '=' || s.fingerprint \
-         ELSE '+' || pg_catalog.array_to_string(s.applied, E'\\n') END \
+         ELSE EXTRACT(epoch FROM s.updated_at)::text || \
+         CASE WHEN s.fingerprint IN ({expected}) THEN '=' || s.fingerprint \
+         ELSE '+' || pg_catalog.array_to_string(s.applied, E'\\n') END END \
          FROM (SELECT pg_catalog.to_regnamespace(\
          pg_catalog.quote_ident({schema_column}::text))::oid) AS n (oid) \
          LEFT JOIN {state} AS s ON s.schema_name = {schema_column}::text AND s.schema_oid = n.oid AND {same_ledger})",

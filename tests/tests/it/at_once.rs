@@ -248,6 +248,37 @@ impl tenant_schemas::Executor for Meanwhile {
     }
 }
 
+/// Has another program take the migration of the first job back when all are done.
+struct TakenBack(Tenancy<Client>);
+
+impl std::fmt::Debug for TakenBack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TakenBack")
+    }
+}
+
+impl tenant_schemas::Executor for TakenBack {
+    fn execute(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+        (0..jobs).for_each(job);
+        let first = name("t1");
+        let back = self.0.migrate().schema(&first).app("beds").to_zero().run();
+        let back = back.expect("a report").into_result().expect("reverted");
+        assert_eq!(back[0].1.reverted.len(), 1, "it was there to be taken back");
+    }
+}
+
+#[test]
+fn what_was_taken_back_while_the_run_went_on_stays_so() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    let other = TakenBack(with(&db, beds()));
+    let tenancy = with(&db, beds());
+    let report = tenancy.migrate().tenants().executor(other).run();
+    assert_eq!(counts(report.expect("a report")), [1, 1]);
+    assert_eq!(columns(&db, "t1"), ["id", "name"]);
+    assert_eq!(columns(&db, "t2"), ["id", "name", "beds"]);
+}
+
 #[test]
 fn what_another_run_did_since_the_fleet_was_read_is_not_done_again() {
     let db = Db::new();
