@@ -277,9 +277,10 @@ pub(crate) fn fleet(
         .collect())
 }
 
-/// Which line of the table of states was read: when it last said something else.
+/// Which line of the table of states was read: of which ledger, and when it last said something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
+    pub(crate) ledger: String,
     written: String,
 }
 
@@ -294,9 +295,10 @@ impl Known {
             // There is no state.
             return (Self::Nothing, None);
         };
-        let seen = Seen {
-            written: value[..at].to_owned(),
-        };
+        let seen = value[..at].split_once(' ').map(|(ledger, written)| Seen {
+            ledger: ledger.to_owned(),
+            written: written.to_owned(),
+        });
         let (sign, said) = value[at..].split_at(1);
         let known = if sign == "+" {
             Self::Applied(said.split('\n').filter_map(Applied::parse).collect())
@@ -306,7 +308,7 @@ impl Known {
             // A fingerprint that another kind of tenant would have.
             Self::Nothing
         };
-        (known, Some(seen))
+        (known, seen)
     }
 }
 

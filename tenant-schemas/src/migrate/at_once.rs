@@ -1,6 +1,6 @@
 //! [`AtOnce`]: pending migrations as one message, which takes the lock, looks at the state again, and commits.
 
-use crate::ledger::{self, Applied};
+use crate::ledger::{self, Applied, Seen};
 use crate::name::SchemaName;
 use crate::registry::Registry;
 use crate::script::{Body, MigrationId, Script};
@@ -97,8 +97,13 @@ impl<'a> AtOnce<'a> {
         self.tables
     }
 
-    /// The message for one schema.
-    pub(super) fn message(&self, registry: &Registry, schema: &SchemaName) -> Message<'a> {
+    /// The message for one schema, if the table of states still has a line for the ledger that was seen.
+    pub(super) fn message(
+        &self,
+        registry: &Registry,
+        schema: &SchemaName,
+        seen: &Seen,
+    ) -> Message<'a> {
         let path = registry.policy.migration_path(schema, self.sees_shared);
         let key = ledger::lock_key(schema);
         let lines: Vec<String> = self.new.iter().map(Applied::line).collect();
@@ -106,6 +111,7 @@ impl<'a> AtOnce<'a> {
         // What is prepared goes before the path, or it would be planned anew for each schema.
         message.push_own(&sql::ledgers::advance(
             schema,
+            &seen.ledger,
             &self.before,
             &self.after,
             &lines,

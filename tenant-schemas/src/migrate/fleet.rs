@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ledger::{self, Known, Seen};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
-use crate::provision::Lifecycle as _;
+use crate::provision::{Lifecycle as _, saved_row};
 use crate::registry::Kind;
 use crate::report::Outcome;
 use crate::tenancy::outcome;
@@ -150,9 +150,11 @@ impl<T: TenantModel> Migrate<'_, T> {
             .into_iter()
             .map(|Tenant { row, known, seen }| {
                 let kind = Kind::Tenant(row.tenant_type());
-                let mut job = self.job(row.schema_name().clone(), kind);
-                job.tenant = Some(Arc::new(row));
-                job.seen = seen;
+                let job = self.job(row.schema_name().clone(), kind);
+                let job = Job {
+                    seen,
+                    ..job.of(row)
+                };
                 (job, known)
             })
             .collect())
@@ -275,8 +277,18 @@ impl<T: TenantModel> Migrate<'_, T> {
                 return Ok(done);
             }
             let path = registry.policy.migration_path(&job.schema, false);
-            let mut conn = self.tenancy.checkout(&Scope::new(path))?;
-            job.run(&mut conn, registry)
+            let scope = Scope::new(path);
+            let mut conn = self.tenancy.checkout(&scope)?;
+            locked(&mut conn, &job.schema, |conn| {
+                let tenant = job.tenant.as_deref();
+                let Some(tenant) = tenant.and_then(|tenant| tenant.downcast_ref::<T>()) else {
+                    return job.run_locked(conn, registry);
+                };
+                conn.with_public(|conn| {
+                    let job = job.of(present(tenant, conn)?);
+                    conn.lend(scope, |conn| job.run_locked(conn, registry))
+                })
+            })
         };
         let result = outcome(job.schema.clone(), run).result;
         if matches!(result, Err(Error::Panicked { .. })) {
@@ -289,7 +301,7 @@ impl<T: TenantModel> Migrate<'_, T> {
     /// Does what is pending in a schema with one message. `None` if that is not enough, or the
     /// schema is not as it was known to be: nothing was done then.
     fn run_at_once(&self, job: &Job, outlook: &Outlook<'_>) -> Result<Option<Migrated>> {
-        let (Some(at_once), Some(_)) = (&outlook.at_once, &job.seen) else {
+        let (Some(at_once), Some(seen)) = (&outlook.at_once, &job.seen) else {
             return Ok(None);
         };
         let registry = self.registry();
@@ -297,7 +309,7 @@ impl<T: TenantModel> Migrate<'_, T> {
         if !conn.is_ready_alone() {
             return Ok(None);
         }
-        let message = at_once.message(registry, &job.schema);
+        let message = at_once.message(registry, &job.schema, seen);
         let ran = conn.run_alone(&job.schema, message.text(), at_once.tables());
         if at_once.calls() {
             conn.suspect_settings();
@@ -367,6 +379,14 @@ impl<T: TenantModel> Migrate<'_, T> {
         });
         Ok(seen.collect())
     }
+}
+
+/// The tenant's row as it is now. Under the lock of its schema: who had the name when the fleet was read
+/// may be gone by then, or have another.
+fn present<T: TenantModel>(tenant: &T, conn: &mut TenantConnection) -> Result<T> {
+    saved_row(tenant, conn)?.ok_or_else(|| Error::NotSaved {
+        schema: tenant.schema_name().clone(),
+    })
 }
 
 /// A tenant, and what the table of states says of its schema.

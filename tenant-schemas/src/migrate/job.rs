@@ -9,6 +9,7 @@ use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
 use crate::event::ListenerFailure;
 use crate::ledger::{self, Seen};
+use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::registry::{Kind, Registry};
 use crate::script::MigrationId;
@@ -89,6 +90,15 @@ impl Job {
         }
     }
 
+    /// The same job for a tenant whose row this is.
+    pub(super) fn of<T: TenantModel>(&self, row: T) -> Self {
+        Self {
+            kind: Kind::Tenant(row.tenant_type()),
+            tenant: Some(Arc::new(row)),
+            ..self.clone()
+        }
+    }
+
     /// Runs the job under the schema's lock, each migration in a transaction of its own.
     pub(crate) fn run(
         &self,
@@ -98,7 +108,8 @@ impl Job {
         locked(conn, &self.schema, |conn| self.run_locked(conn, registry))
     }
 
-    fn run_locked(
+    /// Runs the job on a connection that has the schema's lock.
+    pub(super) fn run_locked(
         &self,
         conn: &mut TenantConnection,
         registry: &Arc<Registry>,

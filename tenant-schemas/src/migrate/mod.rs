@@ -81,7 +81,7 @@ pub(crate) use self::run::{emit, lock};
 /// What is pending in a tenant is one message if it is one transaction, one
 /// migration or an [`atomic`](Self::atomic) run, written in SQL that changes nothing
 /// of the session, and no listener is registered: lock, ledger and migration travel
-/// together. Anything else takes some ten round trips and three for each migration.
+/// together. Anything else takes a dozen round trips and three for each migration.
 /// Such a message commits without waiting for the disk; the run waits once, at its end.
 ///
 /// # After a crash, or a failure
@@ -94,7 +94,8 @@ pub(crate) use self::run::{emit, lock};
 /// [`fake`](Self::fake).
 ///
 /// One broken tenant leaves the others up to date. After the cause is seen to,
-/// [`schema`](Self::schema) runs that tenant alone.
+/// [`schema`](Self::schema) runs that tenant alone. A tenant that was renamed or deleted
+/// while the run went on has failed, with [`Error::SchemaNameChanged`] or [`Error::NotSaved`].
 ///
 /// # Coming from Diesel
 ///

@@ -45,9 +45,9 @@ pub(crate) fn bookkeepings(
 }
 
 /// What is known of the schema that a row of another table names, as an expression: null if
-/// there is no such schema; when its state last changed, with `=` and its fingerprint if that is one
-/// of `expected`, `+` and the lines of its ledger if it is another; `?` if it has no state, or that
-/// is of a ledger that is no more: someone put a backup in its place.
+/// there is no such schema; the number of its ledger and when its state last changed, with `=` and its
+/// fingerprint if that is one of `expected`, `+` and the lines of its ledger if it is another; `?` if it
+/// has no state, or that is of a ledger that is no more: someone put a backup in its place.
 ///
 /// The server's own cache finds the schema. A join would be planned by what
 /// statistics say of a catalog, which has none yet where many schemas are new.
@@ -55,7 +55,7 @@ pub(crate) fn known(public: &SchemaName, schema_column: &str, expected: &[String
     let expected: Vec<String> = expected.iter().map(|one| literal(one)).collect();
     format!(
         "(SELECT CASE WHEN n.oid IS NULL THEN NULL WHEN s.schema_name IS NULL THEN '?' \
-         ELSE EXTRACT(epoch FROM s.updated_at)::text || \
+         ELSE coalesce(s.ledger_oid::text, '0') || ' ' || EXTRACT(epoch FROM s.updated_at)::text || \
          CASE WHEN s.fingerprint IN ({expected}) THEN '=' || s.fingerprint \
          ELSE '+' || pg_catalog.array_to_string(s.applied, E'\\n') END END \
          FROM (SELECT pg_catalog.to_regnamespace(\
@@ -161,10 +161,10 @@ pub(crate) fn prepare(conn: &mut PgConnection, public: &SchemaName) -> QueryResu
          THEN 0 ELSE {give_up} END"
     ));
     statements.push(format!(
-        "PREPARE {ADVANCE} (pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text[]) AS \
+        "PREPARE {ADVANCE} (pg_catalog.text, pg_catalog.text, pg_catalog.text, pg_catalog.text[], pg_catalog.oid) AS \
          WITH advanced AS (UPDATE {state} SET fingerprint = $3, applied = applied || $4, \
          updated_at = pg_catalog.now() \
-         WHERE schema_name = $1 AND fingerprint = $2 AND ledger_oid = {ledger} RETURNING 1) \
+         WHERE schema_name = $1 AND fingerprint = $2 AND ledger_oid = $5 AND $5 = {ledger} RETURNING 1) \
          SELECT CASE WHEN EXISTS (SELECT FROM advanced) THEN 0 ELSE {give_up} END",
         ledger = ledger_of("$1"),
     ));
@@ -182,15 +182,23 @@ pub(crate) fn begin_alone(schema: &SchemaName, key: i64) -> String {
     format!("BEGIN ISOLATION LEVEL READ COMMITTED; {WASH}; EXECUTE {LOCK}({key}, {diesel})")
 }
 
-/// Adds lines to what the table of states says of a schema, if that had this fingerprint before.
+/// Adds lines to what the table of states says of a schema, if that had this fingerprint before, and this
+/// ledger: after a rename, another tenant's schema may have the name.
 ///
 /// It is a statement of its own behind the one that takes the lock: it sees what
 /// was committed until then, whatever the database's isolation level is.
-pub(crate) fn advance(schema: &SchemaName, before: &str, after: &str, lines: &[String]) -> String {
+pub(crate) fn advance(
+    schema: &SchemaName,
+    ledger: &str,
+    before: &str,
+    after: &str,
+    lines: &[String],
+) -> String {
     let lines: Vec<String> = lines.iter().map(|line| literal(line)).collect();
     format!(
-        "EXECUTE {ADVANCE}({name}, {before}, {after}, ARRAY[{lines}])",
+        "EXECUTE {ADVANCE}({name}, {before}, {after}, ARRAY[{lines}], {ledger})",
         name = literal(schema.as_str()),
+        ledger = literal(ledger),
         before = literal(before),
         after = literal(after),
         lines = lines.join(", "),

@@ -13,7 +13,7 @@ use tenant_schemas::{
     Tenancy,
 };
 
-use crate::support::{Client, Db, client, customers, hotels, name, sql_app};
+use crate::support::{After, Client, Db, client, customers, hotels, name, sql_app};
 
 /// What is applied twice shows.
 fn counting() -> App {
@@ -328,6 +328,59 @@ fn a_tenant_that_is_deleted_while_a_run_waits_for_it_is_reported() {
     );
     assert_once(&db, "t1");
     assert!(!db.schema_exists("t2"));
+}
+
+#[test]
+fn c45_whoever_has_a_name_since_the_fleet_was_read_is_not_taken_for_the_one_before() {
+    let db = Db::new();
+    let [_, t2, t3, t4] = db.tenants(["t1", "t2", "t3", "t4"]);
+    let meanwhile = move |tenancy: &Tenancy<Client>| {
+        let mut conn = tenancy.public().expect("a connection");
+        let (mut t2, mut t3) = (t2.clone(), t3.clone());
+        let mut rename = |tenant: &mut Client, to| {
+            tenant.rename(&mut conn, &name(to)).expect("renamed");
+        };
+        rename(&mut t2, "other");
+        rename(&mut t3, "t2");
+        rename(&mut t2, "t3");
+        let drop = DeleteOptions::new().auto_drop_schema(true);
+        t4.delete_with(&mut conn, drop).expect("deleted");
+        client("t4").save(&mut conn).expect("saved");
+    };
+    // What a listener is told goes into the tenant's own table.
+    let tenancy = db.again(|builder| {
+        let app = builder.app(customers()).app(hotels()).app(counting());
+        app.listener_in_transaction(|event, conn| {
+            if let (Event::PostMigrate { .. }, Some(client)) = (event, event.tenant::<Client>()) {
+                let row = format!("INSERT INTO rooms VALUES (1, '{}')", client.name);
+                conn.batch_execute(&row)?;
+            }
+            Ok(())
+        })
+    });
+    let other = db.again(|builder| builder.app(customers()).app(hotels()));
+    let executor = After(move || meanwhile(&other));
+    let report = tenancy.migrate().tenants().executor(executor).run();
+    let report = report.expect("a report");
+    let failed: Vec<&str> = report.failed().map(|(schema, _)| schema.as_str()).collect();
+    assert_eq!(failed, ["t2", "t3", "t4"]);
+    let outcome = |schema| report.outcome(&name(schema)).expect("an outcome");
+    let renamed = outcome("t2");
+    assert!(
+        matches!(renamed, Err(Error::SchemaNameChanged { .. })),
+        "{renamed:?}"
+    );
+    let gone = outcome("t4");
+    assert!(matches!(gone, Err(Error::NotSaved { .. })), "{gone:?}");
+    let rooms = |schema| db.strings(&format!("SELECT name AS value FROM {schema}.rooms"));
+    assert_eq!(rooms("t1"), ["The t1"]); // control: a listener writes what it is told
+    for schema in ["t2", "t3", "t4"] {
+        assert_eq!(rooms(schema), [""; 0], "{schema}");
+    }
+    // The next run knows them.
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    report.into_result().expect("migrated");
+    assert_eq!(rooms("t2"), ["The t3"]);
 }
 
 #[test]

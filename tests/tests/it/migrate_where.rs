@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use tenant_schemas::{App, AppScope, Error, Lifecycle as _, SchemaName, Tenancy, TenantModel};
 
-use crate::support::{Db, client, customers, hotels, plans, rooms, sql_app};
+use crate::support::{After, Db, client, customers, hotels, plans, rooms, sql_app};
 
 /// An app that lives everywhere.
 fn notes() -> App {
@@ -449,6 +449,53 @@ fn a_ledger_that_another_type_of_tenant_would_have_is_not_taken_for_lost() {
     let pending = after.migrate().tenants().check().expect("checked");
     let behind: Vec<&str> = pending.schemas.iter().map(|s| s.schema.as_str()).collect();
     assert_eq!(behind, ["b"]);
+}
+
+#[test]
+fn a_tenant_that_has_the_name_of_one_of_another_type_since_the_fleet_was_read_gets_none_of_its_apps()
+ {
+    let database = tenant_schemas::testing::TestDatabase::new().expect("a database");
+    let tenancy = |horns: bool| {
+        let builder = Tenancy::<Shop>::builder(database.url())
+            .pool_size(2)
+            .app(shops_app())
+            .app(table("common"));
+        let builder = if horns {
+            builder.app(table("horns").types(["horned"]))
+        } else {
+            builder
+        };
+        builder.build().expect("a tenancy")
+    };
+    let before = tenancy(false);
+    let report = before.migrate().run().expect("a report");
+    report.into_result().expect("migrated");
+    let mut conn = before.public().expect("a connection");
+    let shops = [("a", "horned"), ("b", "horned"), ("c", "plain")].map(|(schema, kind)| {
+        let name = schema.parse().expect("a name");
+        let mut shop = Shop::new(name, format!("{schema}.test")).kind(kind);
+        shop.save(&mut conn).expect("saved");
+        shop
+    });
+    drop(conn);
+    let swap = After(move || {
+        let mut conn = before.public().expect("a connection");
+        let [_, mut b, mut c] = shops.clone();
+        let mut rename = |shop: &mut Shop, to: &str| {
+            let to = to.parse().expect("a name");
+            shop.rename(&mut conn, &to).expect("renamed");
+        };
+        rename(&mut b, "other");
+        rename(&mut c, "b");
+        rename(&mut b, "c");
+    });
+    let report = tenancy(true).migrate().tenants().executor(swap).run();
+    let report = report.expect("a report");
+    let failed: Vec<&str> = report.failed().map(|(schema, _)| schema.as_str()).collect();
+    assert_eq!(failed, ["b"], "{report:?}");
+    let horns = "SELECT schemaname::text AS value FROM pg_tables WHERE tablename = 'horns'";
+    let mut raw = PgConnection::establish(&database.url()).expect("a connection");
+    assert_eq!(crate::support::strings(&mut raw, horns), ["a"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use tenant_schemas::testing::TestDatabase;
 use tenant_schemas::{
-    App, AppScope, Lifecycle as _, SchemaName, Tenancy, TenancyBuilder, TenantConnection,
+    App, AppScope, Executor, Lifecycle as _, SchemaName, Tenancy, TenancyBuilder, TenantConnection,
     TenantModel,
 };
 
@@ -242,6 +242,22 @@ pub(crate) fn insert_room(conn: &mut TenantConnection, id: i32, name: &str) {
         .values(room(id, name))
         .execute(conn)
         .expect("the room is inserted");
+}
+
+/// Walks a fleet in order, after something else has happened.
+pub(crate) struct After<F>(pub(crate) F);
+
+impl<F> fmt::Debug for After<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("After")
+    }
+}
+
+impl<F: Fn() + Send + Sync> Executor for After<F> {
+    fn execute(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+        (self.0)();
+        (0..jobs).for_each(job);
+    }
 }
 
 /// An app out of SQL text: `(directory name, up, down)`.
