@@ -152,7 +152,8 @@ impl Progress {
     fn over(&self, schema: &str, failed: bool) -> (usize, usize) {
         let mut state = self.state();
         state.running.retain(|running| running != schema);
-        state.done += usize::from(state.total > 0);
+        // Of one that was done, it may turn out at the end that it failed.
+        state.done = state.total.min(state.done + 1);
         state.failed += usize::from(failed);
         self.show(&state);
         (state.done, state.total)

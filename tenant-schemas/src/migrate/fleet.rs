@@ -359,6 +359,8 @@ impl<T: TenantModel> Migrate<'_, T> {
                     source: DieselError::QueryBuilderError(crate::error::chain(error).into()),
                 }),
             };
+            // It was told that all went well.
+            self.observer.tell(&job.schema, Some(&result));
             Some((open.number, result))
         });
         results.collect()

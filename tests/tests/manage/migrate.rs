@@ -308,6 +308,19 @@ fn atomic_leaves_a_schema_between_no_two_versions() {
 }
 
 #[test]
+fn what_turns_out_at_the_end_to_have_failed_is_said_with_its_reason() {
+    let program = Program::with_tenants(&["a", "b"]).words("release2");
+    program.sql(
+        "DO $$ DECLARE f regprocedure; BEGIN \
+         FOR f IN SELECT oid FROM pg_proc WHERE proname = 'pg_logical_emit_message' \
+         LOOP EXECUTE format('ALTER FUNCTION %s RENAME TO no_message', f); END LOOP; END $$",
+    );
+    let ran = program.run("migrate_schemas");
+    let reason = |schema| format!("waiting for the migrations of schema {schema} to be on disk");
+    ran.fails(1, &[&reason("a"), &reason("b"), "does not exist"]);
+}
+
+#[test]
 fn adopt_takes_over_what_diesel_recorded() {
     let program = Program::fresh();
     program.sql(
