@@ -429,7 +429,14 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
             }
         }
         if self.wants_tenants() {
-            outcomes.extend(self.run_tenants()?);
+            match self.run_tenants() {
+                Ok(tenants) => outcomes.extend(tenants),
+                // What they are read from may just have been reverted.
+                Err(error) if !outcomes.is_empty() && !self.concerns_tenants() => {
+                    log::debug!("the tenants, who lack nothing, can't be read: {error}");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(Report::new(outcomes))
     }
@@ -449,6 +456,13 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
     fn wants_tenants(&self) -> bool {
         let public = self.registry().public();
         self.tenants && (self.only.is_empty() || self.only.iter().any(|schema| schema != public))
+    }
+
+    /// Whether tenants have what the run is about.
+    fn concerns_tenants(&self) -> bool {
+        let app = self.selection.app.as_deref();
+        app.and_then(|label| self.registry().app(label))
+            .is_none_or(|loaded| loaded.app.scope().is_tenant())
     }
 
     fn check_selection(&self) -> Result<()> {

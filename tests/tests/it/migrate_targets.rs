@@ -300,6 +300,15 @@ fn c47_one_app_goes_up_and_down_to_a_version_in_the_selected_schemas() {
 }
 
 #[test]
+fn c47_what_was_reverted_in_the_shared_schema_is_reported_if_the_tenants_go_with_it() {
+    let (db, tenancy) = behind();
+    let report = tenancy.migrate().app("customers").to_zero().run();
+    let reverted = vec!["-customers/20240101000000".to_owned()];
+    assert_eq!(done(report), [("public".to_owned(), reverted)]);
+    assert!(!db.tables("public").contains(&"clients".to_owned()));
+}
+
+#[test]
 fn c47_redo_takes_the_last_migration_back_and_applies_it_again() {
     let (db, tenancy) = behind();
     let t2 = name("t2");
