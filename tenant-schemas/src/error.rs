@@ -398,7 +398,8 @@ pub enum Error {
 
     /// The run stopped before it came to this schema.
     #[error(
-        "schema {schema} was skipped: the run stopped after a failure, or its executor left it out"
+        "schema {schema} was skipped: the run stopped after a failure, or for want of a connection, \
+         or its executor left it out"
     )]
     #[non_exhaustive]
     Skipped {
@@ -581,15 +582,31 @@ impl Error {
         )
     }
 
+    /// Whether no connection could be had, or it was lost.
+    pub(crate) fn is_without_connection(&self) -> bool {
+        let lost = matches!(
+            self.of_diesel(),
+            Some(DieselError::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                _
+            ))
+        );
+        lost || matches!(self, Self::Pool(_) | Self::Connect(_))
+    }
+
     /// Whether two transactions waited for each other, and this one was given up.
     pub(crate) fn is_deadlock(&self) -> bool {
-        let source = match self {
+        matches!(self.of_diesel(), Some(DieselError::DatabaseError(_, information))
+            if information.message() == DEADLOCK)
+    }
+
+    /// What the database said to a statement of ours, or of a migration.
+    fn of_diesel(&self) -> Option<&DieselError> {
+        match self {
             Self::Database { source, .. } => Some(source),
             Self::Migration { source, .. } => source.downcast_ref(),
             _ => None,
-        };
-        matches!(source, Some(DieselError::DatabaseError(_, information))
-            if information.message() == DEADLOCK)
+        }
     }
 }
 

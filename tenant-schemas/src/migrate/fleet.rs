@@ -1,7 +1,7 @@
 //! Walking a fleet: the shared schema first, then a job for each tenant that needs one.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::Connection as _;
@@ -198,11 +198,16 @@ impl<T: TenantModel> Migrate<'_, T> {
             results.push(Mutex::new(done.map(Ok)));
         }
         let stop = AtomicBool::new(false);
+        let losses = Losses::default();
         self.executor.execute(open.len(), &|number| {
             let Some(open) = open.get(number) else {
                 return;
             };
-            if stop.load(Ordering::Relaxed) || open.started.swap(true, Ordering::Relaxed) {
+            let lost = losses.so_far();
+            if lost >= TOO_MANY
+                || stop.load(Ordering::Relaxed)
+                || open.started.swap(true, Ordering::Relaxed)
+            {
                 return;
             }
             let job = &jobs[open.number];
@@ -212,7 +217,10 @@ impl<T: TenantModel> Migrate<'_, T> {
                     schema: job.schema.clone(),
                 })
             } else {
-                self.run_job(job, open.outlook.as_deref(), &open.hurried)
+                let outlook = open.outlook.as_deref().map(|outlook| (outlook, lost == 0));
+                let result = self.run_job(job, outlook, &open.hurried);
+                losses.note(lost, &result);
+                result
             };
             self.observer.tell(&job.schema, Some(&result));
             if result.is_err() && self.fail_fast {
@@ -256,11 +264,12 @@ impl<T: TenantModel> Migrate<'_, T> {
     }
 
     /// Runs one job: as one message where that is enough, or on a connection that has the path of
-    /// its migrations already.
+    /// its migrations already. With the outlook it is said whether a message is sent again whose
+    /// connection was lost.
     fn run_job(
         &self,
         job: &Job,
-        outlook: Option<&Outlook<'_>>,
+        outlook: Option<(&Outlook<'_>, bool)>,
         hurried: &AtomicBool,
     ) -> Result<Migrated> {
         let registry = self.registry();
@@ -270,8 +279,8 @@ impl<T: TenantModel> Migrate<'_, T> {
                 // there would be every tenant's.
                 registry.refuse_protected(&job.schema, "migrated as a tenant's")?;
             }
-            if let Some(outlook) = outlook
-                && let Some(done) = self.run_at_once(job, outlook)?
+            if let Some((outlook, again)) = outlook
+                && let Some(done) = self.run_at_once(job, outlook, again)?
             {
                 hurried.store(true, Ordering::Relaxed);
                 return Ok(done);
@@ -299,8 +308,14 @@ impl<T: TenantModel> Migrate<'_, T> {
     }
 
     /// Does what is pending in a schema with one message. `None` if that is not enough, or the
-    /// schema is not as it was known to be: nothing was done then.
-    fn run_at_once(&self, job: &Job, outlook: &Outlook<'_>) -> Result<Option<Migrated>> {
+    /// schema is not as it was known to be: nothing was done then. Nor is it known to be if the
+    /// connection was lost, which counts if it is to be tried `again`.
+    fn run_at_once(
+        &self,
+        job: &Job,
+        outlook: &Outlook<'_>,
+        again: bool,
+    ) -> Result<Option<Migrated>> {
         let (Some(at_once), Some(seen)) = (&outlook.at_once, &job.seen) else {
             return Ok(None);
         };
@@ -316,7 +331,7 @@ impl<T: TenantModel> Migrate<'_, T> {
         }
         if let Err(error) = ran {
             // A connection that died: whether before or after the commit, the ledger says.
-            if message.stopped_early(&error) || conn.is_condemned() {
+            if message.stopped_early(&error) || (again && conn.is_condemned()) {
                 log::debug!("schema {} is asked again: {error}", job.schema);
                 return Ok(None);
             }
@@ -396,6 +411,31 @@ struct Tenant<T> {
     row: T,
     known: Known,
     seen: Option<Seen>,
+}
+
+/// How often in a row jobs had no connection, or lost it.
+#[derive(Default)]
+struct Losses(AtomicUsize);
+
+/// So often, and the server is gone, or what is run brings it down: no further job begins.
+const TOO_MANY: usize = 3;
+
+impl Losses {
+    fn so_far(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes how a job ended that began after `before` of them. What several lost that were at work
+    /// at the same time, they lost at once.
+    fn note<R>(&self, before: usize, result: &Result<R>) {
+        let order = Ordering::Relaxed;
+        match result {
+            Err(error) if error.is_without_connection() => {
+                let _ = self.0.compare_exchange(before, before + 1, order, order);
+            }
+            _ => self.0.store(0, order),
+        }
+    }
 }
 
 /// A job that has something to do.

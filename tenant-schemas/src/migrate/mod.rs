@@ -97,6 +97,9 @@ pub(crate) use self::run::{emit, lock};
 /// [`schema`](Self::schema) runs that tenant alone. A tenant that was renamed or deleted
 /// while the run went on has failed, with [`Error::SchemaNameChanged`] or [`Error::NotSaved`].
 ///
+/// If no connection can be had, or it is lost, for three tenants in a row, the server is gone or the
+/// migration brings it down: no further one is begun, and the others are [`Error::Skipped`].
+///
 /// # Coming from Diesel
 ///
 /// A database that `diesel migration run` or `MigrationHarness` has managed has a

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use private_postgres::Server;
-use tenant_schemas::{App, AppScope, Event, Lifecycle as _, Tenancy, TenancyBuilder};
+use tenant_schemas::{App, AppScope, Error, Event, Lifecycle as _, Tenancy, TenancyBuilder};
 
 use crate::support::{Client, Db, client, customers, hotels, sql_app, strings};
 
@@ -387,6 +387,10 @@ fn a_server_that_dies_in_the_middle_loses_nothing_that_was_said() {
             .starts_with("no connection could be had from the pool"),
         "{failed:?}"
     );
+    // And nobody waits for one in vain for each of them.
+    let (_, skipped) = failed.split_at(3);
+    let is_skipped = |(_, error): &(&str, String)| error.contains("for want of a connection");
+    assert!(skipped.iter().all(is_skipped), "{failed:?}");
     drop(dying);
 
     let server = Server::builder()
@@ -535,6 +539,32 @@ fn a_server_that_is_gone_before_it_wrote_is_no_tenants_success() {
         let report = run.join().expect("no panic").expect("a report");
         assert_eq!(report.failed().count(), TENANTS);
     });
+}
+
+#[test]
+fn a_migration_that_brings_the_server_down_is_not_sent_to_a_whole_fleet() {
+    let db = fleet();
+    // A sequence counts also what is rolled back.
+    db.run(
+        "CREATE SEQUENCE public.deaths; \
+         CREATE FUNCTION public.die() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+         PERFORM nextval('public.deaths'); \
+         PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); END $$",
+    );
+    let up = "ALTER TABLE rooms ADD COLUMN beds integer; SELECT public.die()";
+    let killing = sql_app(
+        "kills",
+        AppScope::Tenant,
+        &[("2024-09-01-000000_kills", up, "")],
+    );
+    let tenancy = db.again(|builder| builder.app(customers()).app(hotels()).app(killing));
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    assert_eq!(report.failed().count(), TENANTS);
+    let skipped = |(_, error): &(_, &Error)| matches!(error, Error::Skipped { .. });
+    assert_eq!(report.failed().filter(skipped).count(), TENANTS - 3);
+    // Once more for the first, whose connection may have died while it was idle.
+    let deaths = db.strings("SELECT last_value::text AS value FROM public.deaths");
+    assert_eq!(deaths, ["4"]);
 }
 
 #[test]
