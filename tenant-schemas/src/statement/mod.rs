@@ -139,17 +139,24 @@ pub(crate) fn copies_with_client(sql: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a query in `sql` calls a function that is not well known. What has a parenthesis behind its name
-/// elsewhere is a table or an index as a rule.
+/// Whether a statement of `sql` calls a function that is not well known, now and not only when something
+/// that it makes is used. Of one that makes or changes something, what has a parenthesis behind its name
+/// is a table, a type or an index as a rule: it counts only beside a word that has an expression evaluated.
 pub(crate) fn queries_call(sql: &str) -> bool {
-    let queries = [
-        "select", "with", "insert", "update", "delete", "merge", "values", "table",
-    ];
     split(sql).into_iter().any(|statement| {
-        Statements::new(statement.text)
-            .next()
-            .is_some_and(|words| words.first().is_some_and(|word| is_any(word, &queries)))
-            && !calls::calls_known(statement.text)
+        let mut words = Statements::new(statement.text);
+        words.limit = usize::MAX;
+        let words = words.next().unwrap_or_default();
+        let evaluate: &[&str] = match words.first() {
+            None => return false,
+            // Its query stands elsewhere.
+            Some(first) if is(first, "refresh") => return true,
+            Some(first) if is_any(first, &["comment", "drop", "grant", "revoke"]) => return false,
+            Some(first) if is(first, "create") => &["select", "values"],
+            Some(first) if is(first, "alter") => &["check", "default", "exclude", "using"],
+            Some(_) => return !calls::calls_known(statement.text),
+        };
+        words.iter().any(|word| is_any(word, evaluate)) && !calls::calls_known(statement.text)
     })
 }
 
@@ -257,6 +264,50 @@ mod tests {
             ),
         ] {
             assert_eq!(changes_session(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_is_called_now_is_told_from_one_that_is_called_later() {
+        for (sql, expected) in [
+            ("SELECT login()", true),
+            ("CREATE TABLE rooms (id int); SELECT login()", true),
+            ("CREATE TABLE seen AS SELECT * FROM login_list()", true),
+            (
+                "CREATE MATERIALIZED VIEW seen AS (WITH a AS (SELECT f()) TABLE a)",
+                true,
+            ),
+            ("CREATE TABLE p PARTITION OF q FOR VALUES IN (f())", true),
+            ("REFRESH MATERIALIZED VIEW seen", true),
+            (
+                "ALTER TABLE rooms ADD COLUMN who text DEFAULT login()",
+                true,
+            ),
+            (
+                "ALTER TABLE rooms ALTER who TYPE int USING number_of(who)",
+                true,
+            ),
+            ("ALTER TABLE rooms ADD CHECK (is_fine(who))", true),
+            ("EXPLAIN ANALYZE SELECT login()", true),
+            ("ALTER TABLE rooms ADD COLUMN beds int DEFAULT 2", false),
+            ("ALTER TABLE rooms ADD COLUMN name varchar(20)", false),
+            (
+                "CREATE TABLE rooms (id int DEFAULT f(), CHECK (f(id)))",
+                false,
+            ),
+            ("CREATE UNIQUE INDEX ON rooms (name)", false),
+            (
+                "CREATE SEQUENCE a; COMMENT ON FUNCTION f(int) IS 'a'",
+                false,
+            ),
+            (
+                "DROP FUNCTION f(int); GRANT EXECUTE ON FUNCTION g(int) TO a",
+                false,
+            ),
+            ("INSERT INTO \"rooms\" (\"id\") VALUES (1)", false),
+            ("", false),
+        ] {
+            assert_eq!(queries_call(sql), expected, "{sql}");
         }
     }
 

@@ -425,6 +425,34 @@ fn a_connection_that_migrated_serves_tenants_as_before() {
 }
 
 #[test]
+fn c20_settings_that_a_function_changed_while_a_table_was_made_are_not_the_next_tenants() {
+    let logged_in = "current_setting('app.tenant', true)";
+    let db = Db::new();
+    let [t1, t2] = db.tenants(["t1", "t2"]);
+    db.run(&format!(
+        "CREATE FUNCTION public.logins() RETURNS TABLE (before text) LANGUAGE plpgsql AS $$ BEGIN \
+         before := {logged_in}; PERFORM set_config('app.tenant', current_schema(), false); \
+         RETURN NEXT; END $$"
+    ));
+    let mut raw = db.raw();
+    raw.batch_execute("SELECT public.logins()").expect("called");
+    let shared = format!("SELECT {logged_in} AS value");
+    assert_eq!(crate::support::strings(&mut raw, &shared), ["public"]); // control: it stays
+    let up = "CREATE TABLE snap AS SELECT * FROM public.logins()";
+    let app = sql_app("snap", AppScope::Tenant, &[("1_snap", up, "")]);
+    let tenancy = db.again(|builder| builder.app(customers()).app(hotels()).app(app).pool_size(1));
+    let report = tenancy.migrate().tenants().run();
+    assert_eq!(counts(report.expect("a report")), [1, 1]);
+    for (tenant, schema) in [(&t2, "t2"), (&t1, "t1")] {
+        let snap = format!("SELECT coalesce(before, '') AS value FROM {schema}.snap");
+        assert_eq!(db.strings(&snap), [""], "{schema}");
+        let mut conn = tenancy.tenant(tenant).expect("a connection");
+        let now = format!("SELECT coalesce({logged_in}, '') AS value");
+        assert_eq!(crate::support::strings(&mut *conn, &now), [""], "{schema}");
+    }
+}
+
+#[test]
 fn one_that_fails_is_rolled_back_names_its_line_and_leaves_the_connection_usable() {
     let db = Db::new();
     db.tenants(["t1", "t2", "t3"]);
