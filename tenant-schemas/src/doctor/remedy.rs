@@ -92,7 +92,8 @@ fn serial(fallback: &str) -> Option<&str> {
     name.chars().all(plain).then_some(name)
 }
 
-/// Makes a thing as `wanted`; `None` if data could be lost, or it can't be told in SQL.
+/// Makes a thing as `wanted`, in one statement if it is taken away first: it stays as it is if rows are
+/// in the way. `None` if data could be lost, or it can't be told in SQL.
 pub(super) fn change(
     schema: &str,
     object: &Object,
@@ -100,20 +101,20 @@ pub(super) fn change(
     wanted: &Definition,
 ) -> Option<String> {
     let table = advice::table(schema, &object.relation);
-    let statements = match object.kind {
-        Kind::Column if own.text == wanted.text => change_column(&table, object, own, wanted)?,
-        Kind::Constraint => vec![
-            advice::drop_constraint(&table, &object.name),
-            advice::add_constraint(&table, &object.name, &wanted.text),
-        ],
-        Kind::Index | Kind::Trigger => vec![remove(schema, object), wanted.text.clone()],
-        Kind::View | Kind::MaterializedView => vec![
+    Some(match object.kind {
+        Kind::Column if own.text == wanted.text => {
+            change_column(&table, object, own, wanted)?.join("; ")
+        }
+        Kind::Constraint => advice::replace_constraint(&table, &object.name, &wanted.text),
+        Kind::Index | Kind::Trigger => {
+            advice::together(&[remove(schema, object), wanted.text.clone()])
+        }
+        Kind::View | Kind::MaterializedView => advice::together(&[
             remove(schema, object),
             advice::create_view(object.kind.word(), &table, &wanted.text),
-        ],
+        ]),
         _ => return None,
-    };
-    Some(statements.join("; "))
+    })
 }
 
 fn change_column(

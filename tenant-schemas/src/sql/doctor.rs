@@ -485,6 +485,17 @@ pub(crate) mod advice {
         format!("ALTER TABLE {table} DROP CONSTRAINT {}", identifier(name))
     }
 
+    pub(crate) fn replace_constraint(table: &str, name: &str, definition: &str) -> String {
+        let name = identifier(name);
+        format!("ALTER TABLE {table} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {definition}")
+    }
+
+    /// Several statements as one, which is done or not, wherever it is typed.
+    pub(crate) fn together(statements: &[String]) -> String {
+        let statements = statements.join("; ");
+        format!("DO $doctor$ BEGIN {statements}; END $doctor$")
+    }
+
     pub(crate) fn validate(table: &str, name: &str) -> String {
         format!(
             "ALTER TABLE {table} VALIDATE CONSTRAINT {}",

@@ -1,5 +1,6 @@
 //! Tenants that are not like the others.
 
+use diesel::RunQueryDsl as _;
 use tenant_schemas::{AppScope, Check, Lifecycle as _, Severity};
 
 use super::{
@@ -123,6 +124,47 @@ fn every_kind_of_difference_is_found_and_ended() {
         assert_says(&finding.message, &[message]);
         heal(&db.tenancy, &finding);
         assert_eq!(complaints(&examine(&db.tenancy)), [""; 0], "after {broken}");
+    }
+}
+
+#[test]
+fn what_can_not_be_made_the_same_for_the_rows_in_it_stays_as_it_is() {
+    let db = four();
+    for schema in ["acme", "globex", "hooli", "initech"] {
+        db.run(&format!(
+            "CREATE UNIQUE INDEX suites_once ON {schema}.suites (name)"
+        ));
+    }
+    for (broken, healed, reason, kept) in [
+        (
+            "DROP INDEX hooli.suites_once; CREATE INDEX suites_once ON hooli.suites (name); \
+             INSERT INTO hooli.suites (name) VALUES ('Blue'), ('Blue')",
+            "DELETE FROM hooli.suites",
+            "could not create unique index",
+            "SELECT relname::text AS value FROM pg_class WHERE oid = 'hooli.suites_once'::regclass",
+        ),
+        (
+            "ALTER TABLE hooli.suites DROP CONSTRAINT suites_name_check, \
+             ADD CONSTRAINT suites_name_check CHECK (name <> 'Red'); \
+             INSERT INTO hooli.suites (name) VALUES ('')",
+            "DELETE FROM hooli.suites",
+            "is violated by some row",
+            "SELECT conname::text AS value FROM pg_constraint \
+             WHERE conrelid = 'hooli.suites'::regclass AND conname = 'suites_name_check'",
+        ),
+    ] {
+        db.run(broken);
+        let finding = only(&examine(&db.tenancy), Check::Drift);
+        let sql = finding.sql.as_deref().expect("SQL");
+        // Statement by statement, as `psql` would: there is one.
+        let mut hooli = db.at("hooli");
+        let refused = diesel::sql_query(sql).execute(&mut *hooli);
+        let error = refused.expect_err("rows are in the way").to_string();
+        assert_says(&error, &[reason]);
+        assert_eq!(db.strings(kept).len(), 1, "{sql}");
+        db.run(healed);
+        heal(&db.tenancy, &finding);
+        assert_eq!(complaints(&examine(&db.tenancy)), [""; 0], "{sql}");
     }
 }
 
