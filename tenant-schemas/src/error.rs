@@ -610,7 +610,7 @@ impl Error {
     }
 }
 
-/// Diesel passes on the server's words, not its code.
+/// Diesel passes on the server's words, not its code. They are English: `doctor` says so where they are not.
 const DEADLOCK: &str = "deadlock detected";
 
 /// What fails if nobody says what was being done.

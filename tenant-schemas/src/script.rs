@@ -174,7 +174,7 @@ impl Script {
 
     /// Whether the migration itself has `ALTER TYPE .. ADD VALUE`.
     pub(crate) fn adds_enum_value(&self) -> bool {
-        matches!(&self.up, Body::Sql(sql) if sql.to_ascii_lowercase().contains("add value"))
+        matches!(&self.up, Body::Sql(sql) if statement::adds_enum_value(sql))
     }
 
     fn refuse_transaction_control(&self, app: &App) -> Result<()> {

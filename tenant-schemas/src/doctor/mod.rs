@@ -147,6 +147,8 @@ checks! {
     Timeouts = "timeouts",
     /// The role or the database has a search path of its own.
     SearchPathSetting = "search_path_setting",
+    /// The server's messages are not in English, by which some failures are told from others.
+    MessageLanguage = "message_language",
     /// This version of PostgreSQL gets no more fixes.
     EndOfLife = "end_of_life",
 }

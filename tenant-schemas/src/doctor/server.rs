@@ -11,6 +11,7 @@ use super::{Check, Finding, Severity};
 pub(super) const SETTINGS: &[&str] = &[
     "autovacuum",
     "idle_in_transaction_session_timeout",
+    "lc_messages",
     "lock_timeout",
     "max_connections",
     "max_locks_per_transaction",
@@ -69,6 +70,7 @@ pub(super) fn check(facts: &Facts, pool_size: u32, findings: &mut Vec<Finding>) 
     findings.extend(server.relations());
     findings.extend(server.timeouts());
     findings.extend(server.end_of_life());
+    findings.extend(server.language());
     findings.extend(bloat(facts));
     findings.extend(path_settings(facts));
 }
@@ -244,6 +246,22 @@ impl Server<'_> {
             })
     }
 
+    fn language(&self) -> Option<Finding> {
+        let locale = self.facts.settings.get("lc_messages")?;
+        (!is_english(locale)).then(|| {
+            Finding::new(Check::MessageLanguage, Severity::Warning, "lc_messages")
+                .message(format!(
+                    "the server's messages are those of `{locale}`: a deadlock, or a new value of an enum that \
+                     is used too early, is told from other failures by the English words alone, so what \
+                     would be done again fails"
+                ))
+                .advice(format!(
+                    "have a superuser set it, for new sessions of the database: `{}`",
+                    advice::set_for_database(&self.facts.size.database, "lc_messages", "C")
+                ))
+        })
+    }
+
     fn end_of_life(&self) -> Option<Finding> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let major = self.number("server_version_num") / 10_000;
@@ -264,6 +282,14 @@ impl Server<'_> {
             ),
         )
     }
+}
+
+/// Whether a locale's messages are in English. An empty one is that of the server's environment, which
+/// nobody knows.
+fn is_english(locale: &str) -> bool {
+    let locale = locale.to_ascii_lowercase();
+    let language = locale.split(['_', '-', '.', '@']).next();
+    matches!(language, Some("" | "c" | "posix" | "en" | "english"))
 }
 
 /// When a major got its last fixes, if that was before `today`, in days since 1970.
@@ -331,7 +357,24 @@ fn path_settings(facts: &Facts) -> impl Iterator<Item = Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::{day_number, end_of};
+    use super::{day_number, end_of, is_english};
+
+    #[test]
+    fn english_is_told_from_other_languages() {
+        for locale in [
+            "",
+            "C",
+            "C.UTF-8",
+            "POSIX",
+            "en_US.utf8",
+            "English_United States.1252",
+        ] {
+            assert!(is_english(locale), "{locale}");
+        }
+        for locale in ["de_DE.UTF-8", "fr_CH", "German_Germany.1252", "cs_CZ", "eo"] {
+            assert!(!is_english(locale), "{locale}");
+        }
+    }
 
     #[test]
     fn days_are_counted_from_1970() {

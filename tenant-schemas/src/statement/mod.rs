@@ -117,6 +117,22 @@ pub(crate) fn names_nothing(sql: &str) -> bool {
     })
 }
 
+/// Whether `sql` may have `ALTER TYPE .. ADD VALUE`: in a body too, but with a comment between the two
+/// words only outside of one.
+pub(crate) fn adds_enum_value(sql: &str) -> bool {
+    let adds = |words: &[&str]| match *words {
+        [add, value] => {
+            let (add, value) = (add.to_ascii_lowercase(), value.to_ascii_lowercase());
+            add.ends_with("add") && value.starts_with("value")
+        }
+        _ => false,
+    };
+    let mut statements = Statements::new(sql);
+    statements.limit = usize::MAX;
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    words.windows(2).any(adds) || statements.any(|words| words.windows(2).any(adds))
+}
+
 /// Whether `sql` ends where a statement may end: what is behind it in a message is no part of a
 /// literal, a comment or a body that it began.
 pub(crate) fn is_whole(sql: &str) -> bool {
@@ -308,6 +324,22 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(queries_call(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_added_to_an_enum_is_found_however_it_is_written() {
+        for sql in [
+            "ALTER TYPE kind ADD VALUE 'large'",
+            "alter type kind add\n\tvalue'large'",
+            "ALTER TYPE kind ADD /* the last */ VALUE 'large'",
+            "ALTER TYPE kind ADD -- one more\nVALUE IF NOT EXISTS 'large'",
+            "DO $$BEGIN ALTER TYPE kind ADD  VALUE 'large'; END$$",
+        ] {
+            assert!(adds_enum_value(sql), "{sql}");
+        }
+        for sql in ["ALTER TABLE rooms ADD COLUMN value text", "SELECT 1", ""] {
+            assert!(!adds_enum_value(sql), "{sql}");
         }
     }
 
