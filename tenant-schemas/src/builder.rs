@@ -282,6 +282,11 @@ impl<T: TenantModel> TenancyBuilder<T> {
     /// migration run the schema stays locked meanwhile, so that migrating,
     /// dropping or renaming the same schema from here would wait for ever.
     ///
+    /// It is told at most once: of what was committed just before the process died nobody is
+    /// told, nor is [`PostSchemaSync`](Event::PostSchemaSync) made up for if the migrations that a
+    /// tenant gets after its commit failed and a later run completes them. What must not be missed
+    /// is written down [inside the transaction](Self::listener_in_transaction).
+    ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
     /// # use doctest::*; one_server();
