@@ -340,8 +340,9 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
 
     /// Reads the ledger of every schema, not just the table that sums them up. Defaults to `false`.
     ///
-    /// For fleets whose ledgers were changed by hand or by other tools; a schema, or a
-    /// ledger, that was put back from a backup is noticed without. Fifty
+    /// For fleets whose ledgers were changed by hand or by other tools; a schema, a ledger, or the
+    /// table that sums them up, that was put back from a backup is noticed without, unless only its
+    /// rows were (`pg_restore --data-only`). Fifty
     /// ledgers are read in one statement; a schema is locked and worked on only if it
     /// lacks something, or the table says something else of it, which is put right.
     pub fn verify(self, verify: bool) -> Self {

@@ -15,22 +15,32 @@ pub(crate) fn is_ledger(table: &str) -> bool {
     [LEDGER, DIESEL_LEDGER].contains(&table)
 }
 
-/// What PostgreSQL knows the ledger of a schema by, whose name an expression has; null if there is
-/// none. A rename keeps it, a table that was restored from a backup has another.
-pub(super) fn ledger_of(schema: &str) -> String {
-    format!(
-        "pg_catalog.to_regclass(pg_catalog.quote_ident({schema}) OPERATOR(pg_catalog.||) '.{LEDGER}')"
-    )
+/// What `ledger_oid` is in the line that a table of states has for a ledger, both given as expressions: the
+/// numbers by which PostgreSQL knows the two, in one. A rename keeps them; if either table was restored
+/// from a backup, the line is of another.
+fn identity(ledger: &str, state: &str) -> String {
+    let number = |table| format!("{table}::pg_catalog.oid::pg_catalog.int8");
+    let (ledger, state) = (number(ledger), number(state));
+    format!("({ledger} OPERATOR(pg_catalog.#) {state})::pg_catalog.oid")
 }
 
-/// Whether the state `s` of the schema `n`, whose name an expression has, is of the ledger that is there.
+/// The same for the ledger that a schema has now, whose name an expression has; null if there is none.
+pub(super) fn identity_of(schema: &str, state: &str) -> String {
+    let ledger = format!(
+        "pg_catalog.to_regclass(pg_catalog.quote_ident({schema}) OPERATOR(pg_catalog.||) '.{LEDGER}')"
+    );
+    identity(&ledger, state)
+}
+
+/// Whether the state `s` of the schema `n`, whose name an expression has, is of the ledger that is there,
+/// and was written into the table in which it stands.
 ///
 /// To look into a schema without the privilege is an error, which is for that schema's own run: here
 /// the state is believed.
 pub(super) fn same_ledger(schema: &str) -> String {
     format!(
         "CASE WHEN pg_catalog.has_schema_privilege(n.oid, 'USAGE') THEN s.ledger_oid = {} ELSE true END",
-        ledger_of(schema)
+        identity_of(schema, "s.tableoid")
     )
 }
 
@@ -168,8 +178,7 @@ pub(crate) fn erase(schema: &SchemaName, id: &MigrationId) -> String {
 pub(crate) fn write_state(public: &SchemaName, schema: &SchemaName) -> String {
     format!(
         "INSERT INTO {state} AS state (schema_name, schema_oid, ledger_oid, fingerprint, applied) \
-         SELECT {name}, '{quoted}'::pg_catalog.regnamespace, '{ledger}'::pg_catalog.regclass, {fingerprint}, \
-         coalesce(pg_catalog.array_agg({line}), '{{}}') FROM {ledger} AS l \
+         SELECT {name}, '{quoted}'::pg_catalog.regnamespace, {identity}, {fingerprint}, coalesce(pg_catalog.array_agg({line}), '{{}}') FROM {ledger} AS l \
          ON CONFLICT (schema_name) DO UPDATE SET schema_oid = excluded.schema_oid, ledger_oid = excluded.ledger_oid, \
          fingerprint = excluded.fingerprint, applied = excluded.applied, \
          updated_at = CASE WHEN (state.schema_oid, state.fingerprint) = (excluded.schema_oid, excluded.fingerprint) \
@@ -177,6 +186,10 @@ pub(crate) fn write_state(public: &SchemaName, schema: &SchemaName) -> String {
         state = within(public, STATE),
         name = literal(schema.as_str()),
         quoted = schema.quoted(),
+        identity = identity(
+            &format!("'{}'::pg_catalog.regclass", within(schema, LEDGER)),
+            &format!("'{}'::pg_catalog.regclass", within(public, STATE)),
+        ),
         fingerprint = FINGERPRINT,
         line = LINE,
         ledger = within(schema, LEDGER),

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Bool, Nullable, Text};
 
-use super::ledger::{ledger_of, same_ledger};
+use super::ledger::{identity_of, same_ledger};
 use super::session::WASH;
 use super::{DIESEL_LEDGER, LEDGER, STATE, literal, within};
 use crate::name::SchemaName;
@@ -47,7 +47,7 @@ pub(crate) fn bookkeepings(
 /// What is known of the schema that a row of another table names, as an expression: null if
 /// there is no such schema; the number of its ledger and when its state last changed, with `=` and its
 /// fingerprint if that is one of `expected`, `+` and the lines of its ledger if it is another; `?` if it
-/// has no state, or that is of a ledger that is no more: someone put a backup in its place.
+/// has no state, or that is of a ledger, or a table of states, that is no more: someone put a backup in its place.
 ///
 /// The server's own cache finds the schema. A join would be planned by what
 /// statistics say of a catalog, which has none yet where many schemas are new.
@@ -166,7 +166,7 @@ pub(crate) fn prepare(conn: &mut PgConnection, public: &SchemaName) -> QueryResu
          updated_at = pg_catalog.now() \
          WHERE schema_name = $1 AND fingerprint = $2 AND ledger_oid = $5 AND $5 = {ledger} RETURNING 1) \
          SELECT CASE WHEN EXISTS (SELECT FROM advanced) THEN 0 ELSE {give_up} END",
-        ledger = ledger_of("$1"),
+        ledger = identity_of("$1", "tableoid"),
     ));
     super::run_together(conn, &statements)?;
     Ok(true)

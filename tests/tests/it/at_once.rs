@@ -157,7 +157,7 @@ fn states_that_do_not_say_which_ledger_they_are_of_are_written_anew() {
     assert_eq!(counts(run()), [1, 1]);
     assert_eq!(counts(run()), [0, 0]);
     let of = "SELECT schema_name AS value FROM __tenant_schemas \
-         WHERE ledger_oid = to_regclass(schema_name || '.__tenant_migrations') ORDER BY 1";
+         WHERE ledger_oid IS NOT NULL AND schema_name <> 'public' ORDER BY 1";
     assert_eq!(db.strings(of), ["t1", "t2"]);
 }
 

@@ -410,6 +410,36 @@ fn a_schema_that_was_restored_from_an_older_state_is_brought_up_to_date() {
 }
 
 #[test]
+fn a_table_of_states_that_came_from_a_backup_is_not_believed() {
+    let db = Db::new();
+    db.tenants(["t1", "t2"]);
+    let newer = db.again(|builder| builder.app(customers()).app(hotels()).app(more()));
+    let run = || newer.migrate().run().expect("a report").into_result();
+    run().expect("migrated");
+    // What `pg_dump -n public` has of it, before the tenants change.
+    db.run(
+        "CREATE TABLE kept (LIKE __tenant_schemas INCLUDING ALL); \
+         INSERT INTO kept TABLE __tenant_schemas",
+    );
+    let back = newer.migrate().schema(&name("t1")).app("more").to_zero();
+    let back = back.run().expect("a report").into_result();
+    assert_eq!(back.expect("reverted")[0].1.reverted.len(), 1);
+    let behind = || {
+        let pending = newer.migrate().check().expect("checked");
+        let behind = pending.schemas.iter().map(|one| one.schema.to_string());
+        behind.collect::<Vec<_>>()
+    };
+    assert_eq!(behind(), ["t1"]);
+    db.run("DROP TABLE __tenant_schemas; ALTER TABLE kept RENAME TO __tenant_schemas");
+    let state = "SELECT schema_name AS value FROM __tenant_schemas WHERE schema_name = 't1'";
+    assert_eq!(db.strings(state), ["t1"]); // control: it says something
+    assert_eq!(behind(), ["t1"]);
+    run().expect("migrated");
+    assert!(db.tables("t1").contains(&"more".to_owned()));
+    assert!(behind().is_empty());
+}
+
+#[test]
 fn c38_listeners_are_told_in_order_and_once() {
     let two = || {
         sql_app(
