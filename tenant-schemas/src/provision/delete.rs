@@ -6,7 +6,7 @@ use diesel::pg::PgConnection;
 use diesel::result::{Error as DieselError, QueryResult};
 
 use super::{
-    DeleteOptions, Deleted, happened, look_again, names_moved, not_saved, saved_row, sign,
+    DeleteOptions, Deleted, happened, look_again, names_moved, not_saved, saved_row, signed,
 };
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
@@ -63,17 +63,20 @@ pub(super) fn delete<T: TenantModel>(
         })
         .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
     }
-    sign(conn, registry)?;
-    let deleted = conn
-        .with_public(|conn| row.delete_row(conn))
-        .map_err(|error: DieselError| {
-            Error::database(format!("deleting the row of tenant {schema}"), error)
-        })?;
+    let deleted = signed(conn, registry, |conn| {
+        conn.with_public(|conn| row.delete_row(conn))
+            .map_err(|error: DieselError| {
+                Error::database(format!("deleting the row of tenant {schema}"), error)
+            })
+    })?;
     if !deleted {
         return Err(not_saved(tenant));
     }
-    if exists {
+    if schema != registry.public() {
+        // Also without a schema, or with one that stays: the next who has the name is another.
         names_moved(conn, registry, [schema]);
+    }
+    if exists {
         look_again(conn, registry);
     }
     Ok(Deletion {

@@ -512,10 +512,21 @@ pub(crate) fn names_moved<'a>(
     });
 }
 
-/// Lets this process know the names that it moves when it hears of them.
-fn sign(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
-    conn.own(|inner| sql::changes::sign(inner, &registry.policy.origin))
-        .map_err(|error| Error::database("signing a change of tenants", error))
+/// Runs `f`, which moves names, so that this process knows them when it hears of them; not what the caller's
+/// transaction does behind it.
+fn signed<R>(
+    conn: &mut TenantConnection,
+    registry: &Registry,
+    f: impl FnOnce(&mut TenantConnection) -> Result<R>,
+) -> Result<R> {
+    let sign = |conn: &mut TenantConnection, origin: &str| {
+        conn.own(|inner| sql::changes::sign(inner, origin))
+            .map_err(|error| Error::database("signing a change of tenants", error))
+    };
+    sign(conn, &registry.policy.origin)?;
+    let done = f(conn)?;
+    sign(conn, "")?;
+    Ok(done)
 }
 
 /// The registry of a connection's tenancy, if it is one of this model.

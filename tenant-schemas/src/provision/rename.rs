@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use diesel::pg::PgConnection;
 
-use super::{duplicate, look_again, names_moved, not_saved, saved_row, sign};
+use super::{duplicate, look_again, names_moved, not_saved, saved_row, signed};
 use crate::catalog::{self, Session, queries, run};
 use crate::connection::TenantConnection;
 use crate::error::{Error, Result};
@@ -39,12 +39,12 @@ pub(super) fn rename<T: TenantModel>(
     if new {
         return Err(Error::SchemaExists { schema: to.clone() });
     }
-    sign(conn, registry)?;
     row.set_schema_name(to.clone());
-    let stored = conn
-        .with_public(|conn| row.update_row(conn))
-        .map_err(|error| duplicate(to, error))?
-        .ok_or_else(|| not_saved(tenant))?;
+    let stored = signed(conn, registry, |conn| {
+        conn.with_public(|conn| row.update_row(conn))
+            .map_err(|error| duplicate(to, error))?
+            .ok_or_else(|| not_saved(tenant))
+    })?;
     conn.own(|inner| rename_all(inner, registry.public(), from, to))?;
     names_moved(conn, registry, [from, to]);
     look_again(conn, registry);

@@ -55,7 +55,8 @@ pub(crate) fn is_announced(
     Ok(row.found)
 }
 
-/// Signs what the transaction that is open changes: who listens knows it for their own.
+/// Signs what the transaction that is open changes from now on: who listens knows it for their own.
+/// Without an origin it is anybody's.
 pub(crate) fn sign(conn: &mut PgConnection, origin: &str) -> QueryResult<()> {
     conn.batch_execute(&format!("SET LOCAL {ORIGIN} TO {}", literal(origin)))
 }

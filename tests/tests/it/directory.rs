@@ -1,5 +1,6 @@
 //! The directory: what is remembered costs no query, and what has changed is not remembered.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -651,6 +652,30 @@ fn what_this_process_renames_ends_no_scope_of_the_next_who_has_the_name() {
         assert_eq!(rooms_of(&mut held), [""; 0]);
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Who deletes or renames a tenant of ours by hand behind ours, in the same transaction, is not us.
+#[test]
+fn c60_what_others_do_in_a_transaction_of_ours_ends_scopes_too() {
+    let db = Db::new();
+    let [acme, globex] = db.tenants(["acme", "globex"]);
+    let directory = Directory::builder(&db.tenancy).build();
+    assert!(directory.is_listening());
+    let mut held = db.tenancy.tenant(&globex).expect("globex");
+    insert_room(&mut held, 1, "Blue");
+    assert_eq!(rooms_of(&mut held), ["Blue"], "it is there to be read");
+    let mut public = db.tenancy.public().expect("public");
+    let done = public.transaction(|conn| {
+        acme.delete(conn)?;
+        conn.batch_execute("DELETE FROM clients WHERE schema_name = 'globex'")?;
+        Ok::<_, tenant_schemas::Error>(())
+    });
+    done.expect("deleted");
+    let held = RefCell::new(held);
+    eventually("the scope has ended", || {
+        let read = rooms::table.select(rooms::name);
+        read.load::<String>(&mut *held.borrow_mut()).is_err()
+    });
 }
 
 #[test]

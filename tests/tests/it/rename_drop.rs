@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use private_postgres::Server;
 use tenant_schemas::{
     AppScope, Check, CloneOptions, CloneTenant as _, DeleteOptions, DumpOptions, DumpTenant as _,
-    Error, Lifecycle as _, SchemaName, Severity, Tenancy, TenantConnection,
+    Error, Lifecycle as _, SchemaName, SetCalls, Severity, Tenancy, TenantConnection,
 };
 
 use crate::bad_input::chain;
@@ -579,6 +579,47 @@ fn c60_a_name_that_passes_to_another_tenant_takes_no_scope_along() {
         insert_room(&mut db.tenancy.tenant(&heir).expect("heir"), 1, "heir");
         let read = rooms::table.select(rooms::name).load::<String>(&mut held);
         assert!(read.is_err(), "{mode:?}: {read:?}");
+    }
+}
+
+#[test]
+fn c05_a_tenant_that_is_deleted_takes_its_scopes_along_wherever_its_schema_is() {
+    for mode in MODES {
+        for dropped in [false, true] {
+            let db = Db::with(|builder| {
+                let builder = builder.app(customers()).app(hotels()).set_calls(mode);
+                builder.pool_size(2)
+            });
+            let [acme, globex] = db.tenants(["acme", "globex"]);
+            let mut public = db.tenancy.public().expect("public");
+            if dropped {
+                db.tenancy
+                    .drop_schema_cascade(&acme.schema_name)
+                    .expect("dropped");
+                rooms_of(&mut db.tenancy.tenant(&globex).expect("globex"));
+            }
+            // The row is still there. Where the path goes with the first statement, so is the scope.
+            let held = db.tenancy.tenant(&acme);
+            assert_eq!(
+                held.is_err(),
+                dropped && mode != SetCalls::FirstStatement,
+                "{mode:?}"
+            );
+            let Ok(mut held) = held else { continue };
+            acme.delete(&mut public).expect("deleted");
+            let mut heir = client("acme");
+            if dropped {
+                heir.save(&mut public).expect("saved");
+            } else {
+                heir.adopt(&mut public).expect("adopted");
+            }
+            db.run("INSERT INTO acme.rooms VALUES (1, 'Stolen')");
+            let read = rooms::table.select(rooms::name).load::<String>(&mut held);
+            assert!(read.is_err(), "{mode:?}: {read:?}");
+            drop(held);
+            let mut conn = db.tenancy.tenant(&heir).expect("the heir");
+            assert_eq!(rooms_of(&mut conn), ["Stolen"]);
+        }
     }
 }
 
