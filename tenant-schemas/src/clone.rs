@@ -88,8 +88,9 @@ pub trait CloneTenant: TenantModel {
     /// new name is put, everything else is a warning.
     ///
     /// Rows are copied as they are at one moment. One transaction does it all,
-    /// or a savepoint of the caller's. A tenant that was saved without its
-    /// schema gets it here.
+    /// or a savepoint of the caller's. In a transaction that is repeatable read, a table that was
+    /// emptied or rewritten since it began has no rows, as PostgreSQL has it. A tenant that was
+    /// saved without its schema gets it here.
     ///
     /// # Errors
     ///

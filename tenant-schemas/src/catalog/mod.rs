@@ -295,6 +295,12 @@ pub(crate) fn functions_that_say(
     Ok((statements, remarks))
 }
 
+/// The tables of a schema that hold rows, quoted. It need not be the search path.
+pub(crate) fn tables(conn: &mut PgConnection, oid: u32) -> QueryResult<Vec<String>> {
+    let tables = load::<Rows>(conn, queries::ROWS, oid)?.into_iter();
+    Ok(tables.map(|table| table.name).collect())
+}
+
 /// The names of what is in a schema.
 fn names(conn: &mut PgConnection, oid: u32) -> QueryResult<HashSet<String>> {
     let lines = load::<Line>(conn, queries::NAMES, oid)?.into_iter();

@@ -98,6 +98,7 @@ impl RestoreOptions {
 pub trait DumpTenant: TenantModel {
     /// Writes the tenant's schema as SQL, as it is at one moment.
     ///
+    /// Until it is written its rows can be read and written; who empties or changes a table waits.
     /// The row of the tenant is not in it: whoever restores the dump gives it another.
     /// Nothing but the schema's own objects is read, however many schemas there are,
     /// and rows are passed on as they come. The file is for [`restore_from`](Self::restore_from)
@@ -131,10 +132,7 @@ pub trait DumpTenant: TenantModel {
         // Taken before the transaction begins: what it sees is fixed by its first statement.
         locked(conn, schema, |conn| {
             saved_row(self, conn)?;
-            conn.build_transaction()
-                .repeatable_read()
-                .read_only()
-                .run(|conn| conn.own(|inner| write::dump(inner, schema, out, options.data)))
+            conn.own(|inner| write::dump(inner, schema, out, options.data))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
 
 use crate::catalog::{self, Rows, SETTINGS, Session, Statement, queries};
@@ -11,20 +12,63 @@ use crate::sql;
 
 use super::{FORMAT, MARK, encode, raw, writing};
 
-/// Writes a schema, in the transaction that is open, and says what a person should know.
+/// Writes a schema in a transaction of its own, and says what a person should know.
 pub(super) fn dump(
     conn: &mut PgConnection,
     schema: &SchemaName,
     out: &mut dyn Write,
     data: bool,
 ) -> Result<Vec<String>> {
+    loop {
+        let (_, tables) = tables(conn, schema, data)?;
+        let dumped = conn
+            .build_transaction()
+            .repeatable_read()
+            .read_only()
+            .run(|conn| {
+                // Before anything is read, which fixes what is seen: of a table that was emptied or rewritten
+                // since, nothing would be.
+                if let Some(lock) = queries::lock(schema, &tables) {
+                    conn.batch_execute(&lock).map_err(|error| {
+                        Error::database(format!("locking the tables of schema {schema}"), error)
+                    })?;
+                }
+                dump_locked(conn, schema, out, data, &tables)
+            })?;
+        if let Some(remarks) = dumped {
+            return Ok(remarks);
+        }
+    }
+}
+
+/// The number of a schema, and its tables of which the rows are dumped.
+fn tables(conn: &mut PgConnection, schema: &SchemaName, data: bool) -> Result<(u32, Vec<String>)> {
     let reading = |error| Error::database(format!("reading the catalog of schema {schema}"), error);
-    let session = Session::begin(conn).map_err(reading)?;
     let oid = queries::number(conn, schema)
         .map_err(reading)?
         .ok_or_else(|| Error::NoSuchSchema {
             schema: schema.clone(),
         })?;
+    let mut tables = catalog::tables(conn, oid).map_err(reading)?;
+    tables.retain(|table| data || sql::ledger::is_ledger(table));
+    Ok((oid, tables))
+}
+
+/// Writes a schema whose tables are locked, in the transaction that is open; `None`, with nothing written, if it has
+/// got another table meanwhile.
+fn dump_locked(
+    conn: &mut PgConnection,
+    schema: &SchemaName,
+    out: &mut dyn Write,
+    data: bool,
+    locked: &[String],
+) -> Result<Option<Vec<String>>> {
+    let reading = |error| Error::database(format!("reading the catalog of schema {schema}"), error);
+    let session = Session::begin(conn).map_err(reading)?;
+    let (oid, tables) = tables(conn, schema, data)?;
+    if tables.iter().any(|table| !locked.contains(table)) {
+        return Ok(None);
+    }
     Session::enter(conn, schema).map_err(reading)?;
     let structure = catalog::read(conn, schema, oid).map_err(reading)?;
     let structure = structure.possible(schema)?;
@@ -53,7 +97,7 @@ pub(super) fn dump(
     out.flush().map_err(writing)?;
     // Also shows whether a COPY was cut short.
     session.end(conn).map_err(reading)?;
-    Ok(structure.remarks)
+    Ok(Some(structure.remarks))
 }
 
 fn header(

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -12,6 +13,7 @@ use tenant_schemas::{
 use tenant_schemas_tests::skipped;
 
 use crate::clone::{Sink, assert_same, contents, pg_dump};
+use crate::rename_drop::waiter;
 use crate::support::{
     Client, Db, client, customers, hotels, insert_room, rooms_of, sql_app, strings,
 };
@@ -269,6 +271,62 @@ fn a_dump_that_can_not_be_written_leaves_the_connection_well() {
     }
     acme.dump_to(&mut conn, &mut Full(all), DumpOptions::new())
         .expect("dumped");
+}
+
+/// Replaces the rows of a table as soon as something is written, if it can.
+struct Replacing {
+    conn: PgConnection,
+    replaced: Option<bool>,
+    out: Vec<u8>,
+}
+
+impl Write for Replacing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.replaced.is_none() {
+            let replace = "SET lock_timeout TO '100ms'; \
+                           BEGIN; TRUNCATE acme.rooms; INSERT INTO acme.rooms VALUES (2, 'New'); COMMIT";
+            self.replaced = Some(self.conn.batch_execute(replace).is_ok());
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_dump_has_the_rows_of_a_table_that_is_emptied_meanwhile() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    insert_room(&mut conn, 1, "Blue");
+    let mut out = Replacing {
+        conn: db.raw(),
+        replaced: None,
+        out: Vec::new(),
+    };
+    acme.dump_to(&mut conn, &mut out, DumpOptions::new())
+        .expect("dumped");
+    assert_eq!(out.replaced, Some(false), "it has to wait");
+    assert!(String::from_utf8_lossy(&out.out).contains("1\tBlue\n"));
+
+    // And of one that was being emptied when the dump began.
+    let mut other = db.raw();
+    let replace = "BEGIN; TRUNCATE acme.rooms; INSERT INTO acme.rooms VALUES (3, 'Green'); CREATE TABLE acme.more AS SELECT 4 AS id";
+    other.batch_execute(replace).expect("replaced");
+    let file = thread::scope(|scope| {
+        let dumped = scope.spawn(|| dump(&db, &acme, DumpOptions::new()));
+        waiter(&db);
+        other.batch_execute("COMMIT").expect("committed");
+        dumped.join().expect("no panic")
+    });
+    let text = String::from_utf8(file).expect("UTF-8");
+    assert!(
+        text.contains("3\tGreen\n") && !text.contains("Blue"),
+        "{text}"
+    );
+    assert!(text.contains("COPY more (id) FROM stdin;\n4\n"), "{text}");
 }
 
 #[test]

@@ -705,7 +705,7 @@ fn c60_a_tenant_that_is_renamed_while_it_is_saved_keeps_its_new_name() {
 }
 
 /// Waits until somebody waits for a lock; its process.
-fn waiter(db: &Db) -> String {
+pub(crate) fn waiter(db: &Db) -> String {
     let waiting = "SELECT pid::text AS value FROM pg_stat_activity \
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     for _ in 0..2_000 {

@@ -202,6 +202,16 @@ pub(crate) fn copy_rows<'a>(
     (!inserts.is_empty()).then(|| format!("WITH {} SELECT", inserts.join(", ")))
 }
 
+/// Keeps others from emptying, rewriting or changing tables until the transaction ends; reads nothing.
+pub(crate) fn lock(schema: &SchemaName, tables: &[String]) -> Option<String> {
+    let schema = schema.quoted();
+    let names: Vec<String> = tables
+        .iter()
+        .map(|table| format!("ONLY {schema}.{table}"))
+        .collect();
+    (!names.is_empty()).then(|| format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")))
+}
+
 /// Where a sequence stands.
 #[derive(Debug, Clone, QueryableByName)]
 pub(crate) struct Counter {
