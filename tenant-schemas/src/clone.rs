@@ -84,6 +84,7 @@ pub trait CloneTenant: TenantModel {
     /// Types, tables, keys, indexes, views, functions, triggers, policies,
     /// comments, owners and grants are copied from the catalog, and whatever
     /// referred to something in this tenant's schema refers to its copy.
+    /// That holds for values of the types `regclass`, `regtype`, `regproc` and `regprocedure` too.
     /// Function bodies are text: where they name the schema without doubt the
     /// new name is put, everything else is a warning.
     ///
@@ -304,7 +305,7 @@ fn clone_schema(
         });
     }
     session.end(conn).map_err(making)?;
-    Ok(structure.remarks)
+    Ok(structure.remarks(data))
 }
 
 fn copy_rows(

@@ -31,12 +31,23 @@ pub(crate) struct Structure {
     /// What comes behind the rows.
     pub(crate) after: Vec<Statement>,
     /// What a person should know of the copy.
-    pub(crate) remarks: Vec<String>,
+    remarks: Vec<String>,
+    /// What a person should know besides of the copy of the rows.
+    of_rows: Vec<String>,
     /// What can't be made again since it needs something that can't be copied, in words.
     pub(crate) impossible: Vec<String>,
 }
 
 impl Structure {
+    /// What a person should know of the copy, with the rows or without.
+    pub(crate) fn remarks(self, data: bool) -> Vec<String> {
+        let mut remarks = self.remarks;
+        if data {
+            remarks.extend(self.of_rows);
+        }
+        remarks
+    }
+
     /// An error if another schema can't be made like this one.
     pub(crate) fn possible(self, schema: &SchemaName) -> Result<Self> {
         if self.impossible.is_empty() {
@@ -221,6 +232,13 @@ pub(crate) fn read(
         }
     }
     structure.tables = load(conn, queries::ROWS, oid)?;
+    structure.of_rows = lines(conn, queries::NUMBERED)?
+        .into_iter()
+        .map(|line| {
+            let column = line.text;
+            format!("{column}, is copied as it is, and may stand for something of schema {schema}")
+        })
+        .collect();
     structure.sequences = lines(conn, queries::COUNTERS)?
         .into_iter()
         .map(|line| line.text)

@@ -97,7 +97,7 @@ fn dump_locked(
     out.flush().map_err(writing)?;
     // Also shows whether a COPY was cut short.
     session.end(conn).map_err(reading)?;
-    Ok(Some(structure.remarks))
+    Ok(Some(structure.remarks(data)))
 }
 
 fn header(

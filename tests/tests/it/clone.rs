@@ -516,6 +516,45 @@ fn what_can_not_be_copied_safely_is_said() {
     }
 }
 
+/// A table that says which tables, types and functions it is about.
+#[test]
+fn c64_values_that_stand_for_objects_stand_for_those_of_the_clone() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    run(
+        &db,
+        &acme,
+        "CREATE TYPE mood AS ENUM ('calm'); \
+         CREATE FUNCTION f(mood, text) RETURNS void LANGUAGE sql AS 'SELECT'; \
+         CREATE TABLE watched (oid regclass, relname regtype, plain regproc, full_name regprocedure); \
+         INSERT INTO watched VALUES ('rooms', 'mood', 'f', 'f(mood, text)'), ('pg_class', 'text', 'now', 'abs(integer)'), \
+           (NULL, NULL, NULL, NULL), ('public.plans', 'mood[]', NULL, NULL), (4000000000, 0, 0, 0); \
+         CREATE TABLE lists (id integer, tables regclass[], home regnamespace)",
+    );
+    let all = "SELECT concat_ws(' ', oid, relname, plain, full_name) AS value FROM watched";
+    let original = ask(&db, &acme, all);
+    assert_eq!(original[0], "rooms mood f f(mood,text)");
+    let mut copy = client("copy");
+    let options = CloneOptions::new().data(true);
+    let mut conn = db.tenancy.public().expect("public");
+    let copied = acme
+        .clone_to(&mut conn, &mut copy, options)
+        .expect("cloned");
+    // Without their schema, names are those of the path.
+    assert_eq!(ask(&db, &copy, all), original);
+    assert_eq!(
+        copied.warnings,
+        [
+            "column lists.tables, of type regclass[], is copied as it is, and may stand for something of schema acme",
+            "column lists.home, of type regnamespace, is copied as it is, and may stand for something of schema acme",
+        ]
+    );
+    let mut bare = client("bare");
+    let copied = acme.clone_to(&mut conn, &mut bare, CloneOptions::new());
+    assert_eq!(copied.expect("cloned").warnings, [""; 0]);
+}
+
 #[test]
 fn a_copy_that_would_need_the_original_is_not_made() {
     let db = Db::new();

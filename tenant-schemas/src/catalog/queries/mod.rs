@@ -76,6 +76,21 @@ const ROLE: &str = "CASE WHEN # = 0 THEN 'PUBLIC' WHEN @pg_get_userbyid(#) = cur
 const STORED: &str = "FROM @pg_attribute AS a JOIN @pg_type AS t ON t.oid = a.atttypid \
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''";
 
+/// The types that stand for an object by its number, and what stands for the same object in the copy, if `#` is one of the
+/// schema's.
+const MOVED: &str = "\
+('@regclass'::@regtype, 'coalesce((SELECT @format(''%I.%I'', @current_schema(), o.relname)::@regclass \
+    FROM @pg_class AS o WHERE o.oid = # AND o.relnamespace = {schema}), #)'), \
+('@regtype', 'coalesce((SELECT @format(''%I.%I'', @current_schema(), o.typname)::@regtype \
+    FROM @pg_type AS o WHERE o.oid = # AND o.typnamespace = {schema}), #)'), \
+('@regproc', 'coalesce((SELECT @format(''%I.%I'', @current_schema(), o.proname)::@regproc \
+    FROM @pg_proc AS o WHERE o.oid = # AND o.pronamespace = {schema}), #)'), \
+('@regprocedure', 'coalesce((SELECT @format(''%I.%I(%s)'', @current_schema(), o.proname, (SELECT @string_agg(\
+        CASE WHEN t.typnamespace = {schema} THEN @format(''%I.%I'', @current_schema(), t.typname) \
+        ELSE @format_type(t.oid, NULL) END, '','' ORDER BY p.place) \
+        FROM @unnest(o.proargtypes) WITH ORDINALITY AS p(type, place) JOIN @pg_type AS t ON t.oid = p.type))::@regprocedure \
+    FROM @pg_proc AS o WHERE o.oid = # AND o.pronamespace = {schema}), #)')";
+
 /// Spells a text out, for the schema of this number.
 pub(super) fn expand(text: &str, schema: u32) -> String {
     let text = each(text, "{f:", |name| format!("{SUPPORT}{name})"));
@@ -90,6 +105,7 @@ pub(super) fn expand(text: &str, schema: u32) -> String {
         ("{sequence}", SEQUENCE),
         ("{of_identity}", OF_IDENTITY),
         ("{stored}", STORED),
+        ("{moved}", MOVED),
         ("{schema}", &schema.to_string()),
         ("@", "pg_catalog."),
     ]
@@ -194,7 +210,7 @@ pub(crate) fn copy_rows<'a>(
             };
             format!(
                 "t{number} AS (INSERT INTO {name} {columns}OVERRIDING SYSTEM VALUE \
-                 SELECT {values} FROM ONLY {}.{name})",
+                 SELECT {values} FROM ONLY {}.{name} AS source_row)",
                 source.quoted()
             )
         })

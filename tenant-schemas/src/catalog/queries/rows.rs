@@ -4,16 +4,29 @@
 pub(in crate::catalog) const POPULATED: &str = "\
 SELECT c.oid AS object FROM {relations} AS c WHERE c.relkind = 'm' AND c.relispopulated";
 
-/// The tables that hold rows, the columns that can be written, and how they are read.
+/// The tables that hold rows, the columns that can be written, and how they are read from a row `source_row`, on the
+/// path of the copy.
 ///
-/// A value of a type of the schema's own is another type's in the copy: it goes as text.
+/// A value of a type of the schema's own is another type's in the copy: it goes as text. One that stands for an object of
+/// the schema, by its number, is the object of the same name in the copy.
 pub(in crate::catalog) const ROWS: &str = "\
 SELECT @quote_ident(c.relname) AS name, \
 coalesce((SELECT @string_agg(@quote_ident(a.attname), ', ' ORDER BY a.attnum) {stored}), '') AS columns, \
-coalesce((SELECT @string_agg(@quote_ident(a.attname) || CASE WHEN t.typnamespace = {schema} \
-    THEN '::pg_catalog.text::' || @format_type(a.atttypid, a.atttypmod) ELSE '' END, ', ' ORDER BY a.attnum) {stored}), '') \
+coalesce((SELECT @string_agg(coalesce(\
+    (SELECT @replace(m.value, '#', 'source_row.' || @quote_ident(a.attname)) FROM (VALUES {moved}) AS m(type, value) \
+     WHERE m.type = a.atttypid), \
+    @quote_ident(a.attname) || CASE WHEN t.typnamespace = {schema} \
+    THEN '::pg_catalog.text::' || @format_type(a.atttypid, a.atttypmod) ELSE '' END), ', ' ORDER BY a.attnum) {stored}), '') \
 AS values \
 FROM {relations} AS c WHERE c.relkind = 'r' ORDER BY c.oid";
+
+/// The columns whose values may stand for the schema or its objects by their number, and that [`ROWS`] reads as they are.
+pub(in crate::catalog) const NUMBERED: &str = "\
+SELECT @format('column %I.%I, of type %s', c.relname, a.attname, @format_type(a.atttypid, a.atttypmod)) AS text, \
+'{}'::@text[] AS roles FROM {relations} AS c, LATERAL (SELECT a.*, \
+    CASE WHEN t.typtype = 'd' THEN t.typbasetype WHEN t.typcategory = 'A' THEN t.typelem END AS made_of {stored}) AS a \
+WHERE c.relkind = 'r' AND (a.atttypid = '@regnamespace'::@regtype OR a.made_of IN \
+    (SELECT '@regnamespace'::@regtype UNION ALL SELECT m.type FROM (VALUES {moved}) AS m(type, value)))";
 
 /// All sequences, those of identity columns too.
 pub(in crate::catalog) const COUNTERS: &str = "\
