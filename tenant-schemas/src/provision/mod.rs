@@ -27,7 +27,6 @@ use crate::{rules, sql};
 use self::delete::{Deletion, delete};
 use self::rename::rename;
 
-pub(crate) use self::delete::forget_state;
 pub use self::options::{DeleteOptions, Deleted, SaveOptions, Saved};
 pub use self::ready::{Filled, KeepReady, ReadySchemas};
 pub(crate) use self::save::Work;

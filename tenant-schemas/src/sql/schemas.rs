@@ -87,12 +87,36 @@ pub(crate) fn outside_dependents(
         #[diesel(sql_type = Text)]
         name: String,
     }
-    let rows: Vec<Row> = diesel::sql_query(OUTSIDE_DEPENDENTS)
-        .bind::<Text, _>(schema.as_str())
-        .load(conn)?;
+    let rows: Vec<Row> = diesel::sql_query(
+        OUTSIDE_DEPENDENTS
+            .replace("{space}", SPACE)
+            .replace('@', "pg_catalog."),
+    )
+    .bind::<Text, _>(schema.as_str())
+    .load(conn)?;
     Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
+/// The schema of the object `d.classid`, `d.objid`; null if it is in none, or of no account by itself. `@` is `pg_catalog.`.
+pub(crate) const SPACE: &str = "\
+CASE d.classid \
+WHEN '@pg_class'::@regclass THEN (SELECT relnamespace FROM @pg_class WHERE oid = d.objid) \
+WHEN '@pg_type'::@regclass THEN (SELECT typnamespace FROM @pg_type WHERE oid = d.objid) \
+WHEN '@pg_constraint'::@regclass THEN (SELECT connamespace FROM @pg_constraint WHERE oid = d.objid) \
+WHEN '@pg_proc'::@regclass THEN (SELECT pronamespace FROM @pg_proc WHERE oid = d.objid) \
+WHEN '@pg_rewrite'::@regclass THEN (SELECT c.relnamespace FROM @pg_rewrite AS o JOIN @pg_class AS c ON c.oid = o.ev_class \
+        WHERE o.oid = d.objid) \
+WHEN '@pg_attrdef'::@regclass THEN (SELECT c.relnamespace FROM @pg_attrdef AS o JOIN @pg_class AS c ON c.oid = o.adrelid \
+        WHERE o.oid = d.objid) \
+WHEN '@pg_trigger'::@regclass THEN (SELECT c.relnamespace FROM @pg_trigger AS o JOIN @pg_class AS c ON c.oid = o.tgrelid \
+        WHERE o.oid = d.objid AND NOT o.tgisinternal) \
+WHEN '@pg_policy'::@regclass THEN (SELECT c.relnamespace FROM @pg_policy AS o JOIN @pg_class AS c ON c.oid = o.polrelid \
+        WHERE o.oid = d.objid) \
+ELSE (SELECT @to_regnamespace(i.schema)::@oid FROM @pg_identify_object(d.classid, d.objid, 0) AS i) END";
+
+/// Whatever goes with the schema, step by step, as far as to the first object in another one. What is in none, as a foreign
+/// server, is followed: others may have something of it. What depends on an object is found by index, however large the
+/// database is.
 const OUTSIDE_DEPENDENTS: &str = "\
 WITH home AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1), \
 member AS (SELECT m.classid, m.objid FROM pg_catalog.pg_depend AS m JOIN home \

@@ -256,6 +256,38 @@ fn a_schema_that_lacks_migrations_is_never_taken_and_is_made_anew() {
     assert!(waiting(&db).is_empty());
 }
 
+/// An extension is there once: that of the first schema, here one that waits, is the one of all.
+#[test]
+fn a_schema_that_others_depend_on_is_not_dropped() {
+    let stays = "CREATE EXTENSION IF NOT EXISTS btree_gist; \
+                 CREATE TABLE stays (room integer, during tsrange, EXCLUDE USING gist (room WITH =, during WITH &&))";
+    let db = with(&[("1_stays", stays)]);
+    fill(&db, 1);
+    let [old] = &waiting(&db)[..] else {
+        panic!("{:?}", waiting(&db))
+    };
+    let more = [
+        ("1_stays", stays),
+        ("2_beds", "CREATE TABLE beds (id integer)"),
+    ];
+    let newer = db.again(|builder| builder.app(customers()).app(hotels()).app(lodging(&more)));
+    let mut acme = client("acme");
+    acme.save(&mut newer.public().expect("public"))
+        .expect("saved");
+    let constraints = "SELECT conname::text AS value FROM pg_constraint WHERE contype = 'x' \
+                       AND connamespace = 'acme'::regnamespace";
+    assert_eq!(db.strings(constraints).len(), 1);
+    let filled = newer.ready_schemas(1).fill().expect("filled");
+    assert_eq!((filled.dropped, filled.made, filled.ready), (0, 1, 1));
+    assert_eq!(newer.ready_schemas(1).clear().expect("cleared"), 1);
+    assert_eq!(db.strings(constraints).len(), 1);
+    assert_eq!(&waiting(&db)[..], std::slice::from_ref(old));
+    // The way out that the warning says.
+    db.run("ALTER EXTENSION btree_gist SET SCHEMA public");
+    assert_eq!(newer.ready_schemas(1).clear().expect("cleared"), 1);
+    assert_eq!(db.strings(constraints).len(), 1);
+}
+
 #[test]
 fn a_migration_with_another_text_makes_another_schema() {
     let db = with(&[("1_beds", "CREATE TABLE beds (id integer)")]);

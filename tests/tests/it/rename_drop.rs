@@ -842,6 +842,34 @@ fn c67_what_is_in_other_schemas_is_not_dropped_along() {
         .expect("dropped");
 }
 
+/// What is in no schema passes on what depends on it.
+#[test]
+fn c67_what_others_have_of_an_extension_in_a_schema_is_not_dropped_along() {
+    let db = Db::new();
+    let [acme, globex] = db.tenants(["acme", "globex"]);
+    db.run(
+        "CREATE EXTENSION postgres_fdw SCHEMA acme; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; \
+         CREATE FOREIGN TABLE acme.own (id integer) SERVER far; \
+         CREATE FOREIGN TABLE globex.guests (id integer) SERVER far; \
+         ALTER TABLE acme.rooms ADD plan integer REFERENCES public.plans; \
+         CREATE TYPE acme.mood AS ENUM ('calm'); CREATE CAST (text AS acme.mood) WITH INOUT",
+    );
+    let mut conn = db.tenancy.public().expect("public");
+    let options = DeleteOptions::new().auto_drop_schema(true);
+    let deleted = acme.delete_with(&mut conn, options).map(drop);
+    let dropped = db.tenancy.drop_schema_cascade(&acme.schema_name);
+    for result in [deleted, dropped] {
+        let error = result.expect_err("refused");
+        let Error::Dependents { dependents, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(dependents, ["foreign table globex.guests"]);
+    }
+    // Without them, the server is its own.
+    globex.delete_with(&mut conn, options).expect("deleted");
+    acme.delete_with(&mut conn, options).expect("deleted");
+}
+
 #[test]
 fn c60_functions_that_say_the_name_of_the_schema_say_the_new_one() {
     let db = Db::new();

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::ledger;
 use crate::migrate::{Failures, Job, locked};
 use crate::name::SchemaName;
-use crate::provision::{forget_state, transaction};
+use crate::provision::delete::{forget_state, refuse_dependents};
+use crate::provision::transaction;
 use crate::random;
 use crate::registry::{Kind, Registry};
 use crate::script::hex;
@@ -135,22 +136,32 @@ pub(super) fn drop_ready(
         let ours = conn
             .own(|inner| sql::ready::hold(inner, registry.public(), schema))
             .map_err(|error| Error::database("looking for ready-made schemas", error))?;
-        if ours {
-            drop_schema(conn, registry, schema)?;
-        }
-        Ok(ours)
+        Ok(ours && drop_schema(conn, registry, schema)?)
     })
 }
 
-/// Drops what was being made.
+/// Drops what was being made; whether it did. Where tenants depend on something in it, an extension that their
+/// migrations found there, it stays.
 pub(super) fn drop_schema(
     conn: &mut TenantConnection,
     registry: &Arc<Registry>,
     schema: &SchemaName,
-) -> Result<()> {
+) -> Result<bool> {
+    match refuse_dependents(conn, schema) {
+        Err(Error::Dependents { dependents, .. }) => {
+            log::warn!(
+                "schema {schema}, which was made ahead, is not dropped, since what is elsewhere depends on it: {}; \
+                 if that is for an extension, move it with `ALTER EXTENSION .. SET SCHEMA ..`",
+                dependents.join(", ")
+            );
+            return Ok(false);
+        }
+        looked => looked?,
+    }
     conn.own(|inner| {
         sql::schemas::drop_schema_cascade(inner, schema)?;
         forget_state(inner, registry, schema)
     })
-    .map_err(|error| Error::database(format!("dropping schema {schema}"), error))
+    .map_err(|error| Error::database(format!("dropping schema {schema}"), error))?;
+    Ok(true)
 }

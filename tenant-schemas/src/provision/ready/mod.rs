@@ -79,6 +79,10 @@ const SPARED: Duration = Duration::from_mins(10);
 /// left alone. Only schemas of the
 /// role that saves are taken, and only in a transaction that is read committed.
 ///
+/// A schema in which others have something is not dropped, but warned of. That is so where migrations
+/// of tenants make an extension, which a database has once: the first schema gets it, and all need that. Make
+/// extensions in migrations of a shared app.
+///
 /// The schemas are called `__tenant_schemas_ready_..`. They are no tenants: no run migrates them,
 /// `doctor` does not mention them, and no name that begins with `__tenant_schemas_` can be a
 /// tenant's, or be dropped or renamed as one.
@@ -167,7 +171,7 @@ impl<T: TenantModel> ReadySchemas<T> {
         KeepReady::start(self, every)
     }
 
-    /// Drops all that are ready, of every kind and version, and returns how many.
+    /// Drops all that are ready, of every kind and version, but those that others depend on; returns how many.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }
