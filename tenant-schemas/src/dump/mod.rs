@@ -140,7 +140,7 @@ pub trait DumpTenant: TenantModel {
     ///
     /// The schema gets this tenant's name, whatever it was called when it was
     /// dumped. Owners and grants of roles that are not there are left out, each
-    /// with a warning.
+    /// with a warning; so are policies for such roles, but that a restrictive one is for everyone then.
     ///
     /// # Errors
     ///

@@ -160,6 +160,10 @@ impl Dump<'_> {
         if missing.is_empty() {
             return Ok(true);
         }
+        if statement.text.starts_with("REVOKE ") {
+            // Who is not there has nothing that could be taken away.
+            return Ok(false);
+        }
         self.remarks.push(format!(
             "there is no role {}, so this was left out: {}",
             missing.join(", "),

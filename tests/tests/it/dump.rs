@@ -232,6 +232,65 @@ fn roles_that_are_missing_are_left_out_and_said() {
     );
 }
 
+#[test]
+fn c64_where_a_role_is_missing_nobody_else_may_do_more_or_less() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    let [app, gone, other] =
+        ["app", "gone", "other"].map(|role| format!("{}_{role}", db.database.name()));
+    let mut conn = db.raw();
+    conn.batch_execute(&format!(
+        "CREATE ROLE {app}; CREATE ROLE {gone}; CREATE ROLE {other}; SET search_path TO acme; \
+         CREATE FUNCTION secret() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT name FROM acme.rooms'; \
+         REVOKE ALL ON FUNCTION secret() FROM PUBLIC; GRANT EXECUTE ON FUNCTION secret() TO {app}, {gone}; \
+         CREATE TABLE notes (id integer, hidden boolean); INSERT INTO notes VALUES (1, false), (2, true); \
+         GRANT SELECT ON notes TO {app}, {gone}, {other}; ALTER TABLE notes ENABLE ROW LEVEL SECURITY; \
+         CREATE POLICY open ON notes USING (true); \
+         CREATE POLICY shut ON notes AS RESTRICTIVE TO {app}, {gone} USING (NOT hidden); \
+         GRANT USAGE ON SCHEMA acme TO {app}, {other}"
+    ))
+    .expect("made");
+    let seen = |schema: &str, role: &str| {
+        let mut conn = db.raw();
+        conn.batch_execute(&format!("SET ROLE {role}; SET search_path TO {schema}"))
+            .expect("a role");
+        let notes = strings(&mut conn, "SELECT count(*)::text AS value FROM notes").concat();
+        let secret = "SELECT has_function_privilege('secret()', 'EXECUTE')::text AS value";
+        (notes, strings(&mut conn, secret).concat() == "true")
+    };
+    assert_eq!(seen("acme", &app), ("1".to_owned(), true));
+    assert_eq!(seen("acme", &other), ("2".to_owned(), false));
+    let mut file = Vec::new();
+    let mut public = db.tenancy.public().expect("public");
+    acme.dump_to(&mut public, &mut file, DumpOptions::new())
+        .expect("dumped");
+    restore(&db, "twin", &file).expect("restored");
+    assert_eq!(seen("twin", &app), seen("acme", &app));
+    assert_eq!(seen("twin", &other), seen("acme", &other));
+
+    conn.batch_execute(&format!("DROP OWNED BY {gone}; DROP ROLE {gone}"))
+        .expect("it is gone");
+    let warnings = restore(&db, "globex", &file).expect("restored");
+    assert_eq!(
+        warnings,
+        [
+            format!("ALTER POLICY shut ON notes TO {app}, {gone}"),
+            format!("GRANT EXECUTE ON ROUTINE secret() TO {gone}"),
+            format!("GRANT SELECT ON TABLE notes TO {gone}"),
+        ]
+        .map(|left| format!("there is no role {gone}, so this was left out: {left}"))
+    );
+    assert_eq!(seen("globex", &app), ("1".to_owned(), true));
+    // What restricts, restricts everyone until it is altered.
+    assert_eq!(seen("globex", &other), ("1".to_owned(), false));
+    drop(public);
+    conn.batch_execute(&format!(
+        "DROP OWNED BY {app}, {other}; DROP ROLE {app}, {other}"
+    ))
+    .expect("they are gone");
+}
+
 /// Fails after so many bytes, as a full disk does.
 struct Full(usize);
 

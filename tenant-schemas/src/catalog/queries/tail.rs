@@ -21,16 +21,20 @@ FROM {copied} AS c, LATERAL (VALUES \
     (CASE WHEN c.relforcerowsecurity THEN 'FORCE ROW LEVEL SECURITY' END)\
 ) AS x(change) WHERE c.relkind IN ('r', 'p', 'm') AND x.change IS NOT NULL ORDER BY c.oid";
 
+/// A policy that restricts is first made for everyone: where one of its roles is missing, it restricts more, not less.
 pub(in crate::catalog) const POLICY: &str = "\
-SELECT @format('CREATE POLICY %I ON %I AS %s FOR %s TO %s', p.polname, c.relname, \
-    CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, \
-    CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END, \
-    (SELECT @string_agg(CASE WHEN r.oid = 0 THEN 'PUBLIC' ELSE @quote_ident(@pg_get_userbyid(r.oid)) END, ', ') \
-     FROM @unnest(p.polroles) AS r(oid))) \
-|| coalesce(' USING (' || @pg_get_expr(p.polqual, p.polrelid) || ')', '') \
-|| coalesce(' WITH CHECK (' || @pg_get_expr(p.polwithcheck, p.polrelid) || ')', '') AS text, \
-ARRAY(SELECT @pg_get_userbyid(r.oid)::@text FROM @unnest(p.polroles) AS r(oid) WHERE r.oid <> 0) AS roles \
-FROM {copied} AS c JOIN @pg_policy AS p ON p.polrelid = c.oid ORDER BY p.oid";
+SELECT x.text, x.roles FROM {copied} AS c JOIN @pg_policy AS p ON p.polrelid = c.oid, \
+LATERAL (SELECT @string_agg(CASE WHEN r.oid = 0 THEN 'PUBLIC' ELSE @quote_ident(@pg_get_userbyid(r.oid)) END, ', ') AS list, \
+    @array_agg(@pg_get_userbyid(r.oid)::@text) FILTER (WHERE r.oid <> 0) AS names FROM @unnest(p.polroles) AS r(oid)) AS r, \
+LATERAL (SELECT 1 AS step, @format('CREATE POLICY %I ON %I AS %s FOR %s TO %s', p.polname, c.relname, \
+        CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END, \
+        CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END, \
+        CASE WHEN p.polpermissive THEN r.list ELSE 'PUBLIC' END) \
+    || coalesce(' USING (' || @pg_get_expr(p.polqual, p.polrelid) || ')', '') \
+    || coalesce(' WITH CHECK (' || @pg_get_expr(p.polwithcheck, p.polrelid) || ')', '') AS text, \
+    CASE WHEN p.polpermissive THEN coalesce(r.names, '{}') ELSE '{}' END AS roles \
+UNION ALL SELECT 2, @format('ALTER POLICY %I ON %I TO %s', p.polname, c.relname, r.list), r.names \
+    WHERE NOT p.polpermissive AND r.names IS NOT NULL) AS x ORDER BY p.oid, x.step";
 
 pub(in crate::catalog) const COMMENT: &str = "\
 SELECT @format('COMMENT ON %s IS %L', o.what, d.description) AS text, '{}'::@text[] AS roles FROM (\
@@ -79,7 +83,8 @@ UNION ALL SELECT 'STATISTICS ' || @quote_ident(s.stxname), s.stxowner \
     FROM {copied} AS c JOIN @pg_statistic_ext AS s ON s.stxrelid = c.oid\
 ) AS o WHERE @pg_get_userbyid(o.owner) <> current_user";
 
-/// Who may do what. An object without a list of its own is asked about only
+/// Who may do what, each in a statement of its own: where a role is missing, nobody else gets more or less for that.
+/// An object without a list of its own is asked about only
 /// if the database has default privileges, which the copy would get instead.
 pub(in crate::catalog) const GRANT: &str = "\
 WITH preset AS (SELECT DISTINCT x.grantee FROM @pg_default_acl AS d, @aclexplode(d.defaclacl) AS x), \
@@ -97,17 +102,15 @@ UNION ALL SELECT 'TYPE ' || @quote_ident(t.typname), '', t.typowner, CASE WHEN t
 UNION ALL SELECT 'SCHEMA ' || @chr(1), '', n.nspowner, CASE WHEN n.nspacl IS NULL \
     AND EXISTS (SELECT FROM preset) THEN @acldefault('n', n.nspowner) ELSE n.nspacl END \
     FROM @pg_namespace AS n WHERE n.oid = {schema}\
-) SELECT CASE WHEN t.part = '' THEN @format('REVOKE ALL ON %s FROM PUBLIC, %s', t.what, {role:t.owner}) \
-    || coalesce((SELECT @string_agg(', ' || {role:p.grantee}, '') FROM preset AS p \
-       WHERE p.grantee <> 0 AND p.grantee <> t.owner), '') ELSE 'SELECT' END \
-|| coalesce((SELECT @string_agg(@format(E';\\nGRANT %s ON %s TO %s%s', g.privileges, t.what, {role:g.grantee}, \
-    CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), '') \
+) SELECT s.text, ARRAY(SELECT @pg_get_userbyid(s.role)::@text WHERE s.role <> 0 AND @pg_get_userbyid(s.role) <> current_user) AS roles \
+FROM things AS t, LATERAL (\
+    SELECT 1 AS step, r.role, @format('REVOKE ALL ON %s FROM %s', t.what, {role:r.role}) AS text \
+    FROM (SELECT 0 AS role UNION SELECT t.owner UNION SELECT p.grantee FROM preset AS p) AS r WHERE t.part = '' \
+    UNION ALL SELECT 2, g.grantee, @format('GRANT %s ON %s TO %s%s', g.privileges, t.what, {role:g.grantee}, \
+        CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) \
     FROM (SELECT x.grantee, x.is_grantable, @string_agg(x.privilege_type || t.part, ', ') AS privileges \
-        FROM @aclexplode(t.acl) AS x GROUP BY 1, 2) AS g), '') AS text, \
-ARRAY(SELECT @pg_get_userbyid(r.oid)::@text FROM (SELECT x.grantee FROM @aclexplode(t.acl) AS x UNION \
-    SELECT t.owner UNION SELECT p.grantee FROM preset AS p) AS r(oid) \
-    WHERE r.oid <> 0 AND @pg_get_userbyid(r.oid) <> current_user) AS roles \
-FROM things AS t WHERE t.acl IS NOT NULL ORDER BY t.what, t.part";
+        FROM @aclexplode(t.acl) AS x GROUP BY 1, 2) AS g) AS s \
+WHERE t.acl IS NOT NULL ORDER BY t.what, t.part, s.step, s.role";
 
 /// The privileges that new objects of the schema get.
 pub(in crate::catalog) const DEFAULT_GRANT: &str = "\
