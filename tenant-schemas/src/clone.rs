@@ -16,12 +16,13 @@ use crate::migrate::emit;
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::provision::{
-    Saved, Work, doing, duplicate, happened, look_again, refuse_other_scope, registry_of,
-    saved_row, transaction,
+    Saved, Work, doing, duplicate, happened, keep_name, look_again, refuse_other_scope,
+    registry_of, saved_row, transaction,
 };
 use crate::registry::{Kind, Registry};
 use crate::script::MigrationId;
 use crate::sql;
+use crate::sql::tables::RowLock;
 
 /// How a tenant is cloned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -150,7 +151,7 @@ impl<T: TenantModel> Make<'_, T> {
         let given = new.clone();
         let mut make = |conn: &mut TenantConnection| {
             self.lock(conn, &target)?;
-            let (stored, created) = row(&given, conn)?;
+            let (stored, created) = row(&given, conn, registry)?;
             if let Some(source) = self.source {
                 saved_row(source, conn)?;
                 // Before anything is copied in vain.
@@ -255,9 +256,14 @@ impl<T: TenantModel> Make<'_, T> {
     }
 }
 
-/// The row of a new tenant, and whether it was inserted: it may be there already.
-fn row<T: TenantModel>(tenant: &T, conn: &mut TenantConnection) -> Result<(T, bool)> {
+/// The row of a new tenant, and whether it was inserted: it may be there already, and stays then.
+fn row<T: TenantModel>(
+    tenant: &T,
+    conn: &mut TenantConnection,
+    registry: &Registry,
+) -> Result<(T, bool)> {
     if let Some(row) = saved_row(tenant, conn)? {
+        keep_name(tenant, conn, registry, RowLock::Keep)?;
         return Ok((row, false));
     }
     tenant.domain_url().map_or(Ok(()), check_domain)?;

@@ -621,7 +621,7 @@ pub(crate) fn locked_row<T: TenantModel>(
 }
 
 /// Keeps others from renaming or deleting a tenant until the transaction ends.
-fn keep_name<T: TenantModel>(
+pub(crate) fn keep_name<T: TenantModel>(
     tenant: &T,
     conn: &mut TenantConnection,
     registry: &Registry,

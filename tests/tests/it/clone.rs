@@ -4,9 +4,10 @@ use std::process::Command;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use tenant_schemas::{CloneOptions, CloneTenant as _, Error, Lifecycle as _};
+use tenant_schemas::{CloneOptions, CloneTenant as _, Error, Lifecycle as _, SaveOptions};
 use tenant_schemas_tests::skipped;
 
+use crate::rename_drop::waiter;
 use crate::support::{
     Client, Db, client, customers, hotels, insert_room, name, rooms_of, sql_app, strings,
 };
@@ -661,6 +662,40 @@ fn listeners_hear_of_a_clone_once_and_can_stop_it() {
         ["PostSchemaSync globex", "PostSchemaSync initech"]
     );
     assert!(!db.schema_exists("initech"));
+}
+
+#[test]
+fn c62_a_row_that_gets_a_clone_for_its_schema_stays_meanwhile() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    insert_room(&mut db.tenancy.tenant(&acme).expect("acme"), 1, "Blue");
+    let mut copy = client("copy");
+    let row_alone = SaveOptions::new().auto_create_schema(false);
+    copy.save_with(&mut db.tenancy.public().expect("public"), row_alone)
+        .expect("saved");
+    let mut other = db.raw();
+    other
+        .batch_execute("BEGIN; LOCK TABLE acme.rooms")
+        .expect("locked");
+    let [updated, deleted] = std::thread::scope(|scope| {
+        let cloned = scope.spawn(|| {
+            let mut conn = db.tenancy.public().expect("public");
+            acme.clone_to(&mut conn, &mut copy, CloneOptions::new().data(true))
+        });
+        waiter(&db);
+        let mut third = db.raw();
+        let done = [
+            "SET lock_timeout TO '100ms'; UPDATE clients SET name = 'The Copy' WHERE schema_name = 'copy'",
+            "DELETE FROM clients WHERE schema_name = 'copy'",
+        ]
+        .map(|statement| third.batch_execute(statement));
+        other.batch_execute("COMMIT").expect("committed");
+        cloned.join().expect("no panic").expect("cloned");
+        done
+    });
+    updated.expect("who changes something else does not wait");
+    assert!(deleted.is_err(), "it has to wait");
+    assert_eq!(rooms_of(&mut db.at("copy")), ["Blue"]);
 }
 
 /// A writer adds pairs, a parent and a child, while clones are made: each clone has whole pairs.
