@@ -163,7 +163,8 @@ struct Relation {
     name: String,
 }
 
-/// Drops a schema of any width: its relations first, some at a time.
+/// Drops a schema of any width: its relations first, some at a time. Partitions go before what they are parts of, which
+/// would take all of them along; what belongs to an extension goes with that, and can't alone.
 pub(crate) fn drop_schema_in_batches(
     conn: &mut PgConnection,
     schema: &SchemaName,
@@ -173,8 +174,10 @@ pub(crate) fn drop_schema_in_batches(
          WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind, \
          pg_catalog.quote_ident(c.relname) AS name FROM pg_catalog.pg_class AS c \
          JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT c.relispartition \
-         ORDER BY pg_catalog.strpos('vmrpfS', c.relkind::text), c.oid DESC",
+         WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S') AND NOT EXISTS (\
+         SELECT FROM pg_catalog.pg_depend AS e WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+         AND e.objid = c.oid AND e.deptype = 'e') \
+         ORDER BY pg_catalog.strpos('vmrfpS', c.relkind::text), c.relispartition DESC, c.oid DESC",
     )
     .bind::<Text, _>(schema.as_str())
     .load(conn)?;

@@ -415,7 +415,7 @@ fn few_lock_slots() -> (Server, Tenancy<Client>) {
 
 #[test]
 fn a_schema_that_is_wider_than_the_lock_slots_is_dropped_in_batches() {
-    let (_server, tenancy) = few_lock_slots();
+    let (server, tenancy) = few_lock_slots();
     let mut conn = tenancy.public().expect("public");
     let mut acme = client("acme");
     let error = acme.save(&mut conn).expect_err("too few lock slots");
@@ -445,6 +445,20 @@ fn a_schema_that_is_wider_than_the_lock_slots_is_dropped_in_batches() {
         "{text}"
     );
     assert!(acme.row(&mut conn).expect("read").is_some(), "untouched");
+    let columns = (0..9).map(|n| format!("c{n} integer"));
+    let columns: Vec<String> = columns.collect();
+    let indexes = (0..9).map(|n| format!("CREATE INDEX ON acme.parts (c{n})"));
+    let table = format!(
+        "CREATE TABLE acme.parts ({}) PARTITION BY LIST (c0)",
+        columns.join(", ")
+    );
+    let parts = (0..if server.major() < 17 { 60 } else { 180 })
+        .map(|n| format!("CREATE TABLE acme.part_{n} PARTITION OF acme.parts FOR VALUES IN ({n})"));
+    for statement in [table].into_iter().chain(indexes).chain(parts) {
+        conn.batch_execute(&statement).expect(&statement);
+    }
+    let error = conn.batch_execute("DROP TABLE acme.parts");
+    assert!(error.is_err(), "too wide by itself");
     drop(conn);
     tenancy
         .drop_schema_cascade(&name("acme"))
@@ -467,6 +481,7 @@ fn a_schema_with_all_kinds_of_things_is_dropped_and_what_is_beside_it_stays() {
                  CREATE TABLE parts (id integer) PARTITION BY RANGE (id);
                  CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (9);
                  CREATE SEQUENCE loose;
+                 CREATE EXTENSION IF NOT EXISTS pg_buffercache;
                  CREATE VIEW v AS SELECT id FROM \"odd \"\" name\";
                  CREATE VIEW w AS SELECT id FROM v;
                  CREATE MATERIALIZED VIEW m AS SELECT id FROM w;
