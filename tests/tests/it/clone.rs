@@ -496,7 +496,9 @@ fn what_can_not_be_copied_safely_is_said() {
         &acme,
         "CREATE FUNCTION dynamic() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'DELETE FROM acme.rooms'; END $$; \
          CREATE FUNCTION aliased() RETURNS text LANGUAGE sql AS 'SELECT acme.name FROM rooms acme LIMIT 1'; \
-         CREATE OPERATOR === (FUNCTION = int4eq, LEFTARG = integer, RIGHTARG = integer);",
+         CREATE OPERATOR === (FUNCTION = int4eq, LEFTARG = integer, RIGHTARG = integer); \
+         CREATE TYPE mood AS ENUM ('calm'); CREATE CAST (text AS mood) WITH INOUT AS IMPLICIT; \
+         CREATE TYPE span AS RANGE (SUBTYPE = integer); CREATE PUBLICATION news FOR TABLE rooms",
     );
     let mut globex = client("globex");
     let copied = acme
@@ -507,8 +509,10 @@ fn what_can_not_be_copied_safely_is_said() {
         )
         .expect("cloned");
     let warnings = copied.warnings.join("\n");
-    assert_eq!(copied.warnings.len(), 3, "{warnings}");
+    assert_eq!(copied.warnings.len(), 5, "{warnings}");
     for part in [
+        "cast from text to mood is not copied",
+        "publication of table rooms in publication news is not copied",
         "operator ===(integer,integer) is not copied",
         "function dynamic() says the name of schema acme",
         "function aliased() says acme.name",

@@ -52,7 +52,7 @@ SELECT d.classid AS class, d.objid AS object, 'extension ' || @quote_ident(e.ext
 FROM @pg_extension AS e JOIN @pg_depend AS d ON d.refclassid = '@pg_extension'::@regclass AND d.refobjid = e.oid \
 WHERE e.extnamespace = {schema} AND d.deptype = 'e'";
 
-/// What else has no copy.
+/// What else has no copy; casts among it, but for those that come with a range type.
 pub(in crate::catalog) const LOST: &str = "\
 SELECT 'invalid index ' || @quote_ident(x.relname) AS text, '{}'::@text[] AS roles FROM {relations} AS c \
     JOIN @pg_index AS i ON i.indrelid = c.oid JOIN @pg_class AS x ON x.oid = i.indexrelid \
@@ -62,4 +62,10 @@ UNION ALL SELECT 'partition ' || c.oid::@regclass, '{}' FROM {relations} AS p \
     WHERE p.relkind IN ('r', 'p') AND c.relnamespace <> {schema} \
 UNION ALL SELECT @format('attachment of %I to %s', c.relname, h.inhparent::@regclass), '{}' FROM {relations} AS c \
     JOIN @pg_inherits AS h ON h.inhrelid = c.oid JOIN @pg_class AS p ON p.oid = h.inhparent \
-    WHERE c.relispartition AND p.relnamespace <> {schema}";
+    WHERE c.relispartition AND p.relnamespace <> {schema} \
+UNION ALL SELECT DISTINCT @pg_describe_object(d.classid, d.objid, 0), '{}'::@text[] FROM (\
+    SELECT '@pg_type'::@regclass AS class, t.oid FROM {types} AS t UNION ALL SELECT '@pg_proc'::@regclass, p.oid FROM {routines} AS p \
+    UNION ALL SELECT x.class, x.oid FROM {relations} AS c, LATERAL (VALUES ('@pg_class'::@regclass, c.oid), \
+        ('@pg_type', c.reltype)) AS x(class, oid)) AS o \
+    JOIN @pg_depend AS d ON d.refclassid = o.class AND d.refobjid = o.oid \
+    WHERE d.classid = '@pg_cast'::@regclass AND d.deptype = 'n' OR d.classid = '@pg_publication_rel'::@regclass";
