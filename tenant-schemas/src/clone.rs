@@ -87,7 +87,7 @@ pub trait CloneTenant: TenantModel {
     /// referred to something in this tenant's schema refers to its copy.
     /// That holds for values of the types `regclass`, `regtype`, `regproc` and `regprocedure` too.
     /// Function bodies are text: where they name the schema without doubt the
-    /// new name is put, everything else is a warning.
+    /// new name is put, everything else is a warning; so is a string that has the name, as an argument of a trigger.
     ///
     /// Rows are copied as they are at one moment. One transaction does it all,
     /// or a savepoint of the caller's. In a transaction that is repeatable read, a table that was

@@ -97,8 +97,11 @@ pub(super) fn function(
     let tokens_of_head = tokens(head);
     let mut mentions: Vec<Range<usize>> = head_mention(head, schema).into_iter().collect();
     mentions.extend(path_mentions(head, &tokens_of_head, schema));
-    let mut remarks = Vec::new();
     let source = &text[within.clone()];
+    let mut remarks = Vec::from_iter(
+        in_a_string(&name, head, schema, &mentions)
+            .or_else(|| in_a_string(&name, source, schema, &[])),
+    );
     let tokens = tokens(source);
     let found: Vec<(usize, String)> = qualified(source, &tokens, schema).collect();
     let bare = tokens.iter().enumerate().any(|(at, token)| {
@@ -117,14 +120,6 @@ pub(super) fn function(
             ));
         }
     }
-    if tokens
-        .iter()
-        .any(|token| token.kind == Kind::Literal && says(&source[token.range.clone()], schema))
-    {
-        remarks.push(format!(
-            "{name} says the name of schema {schema} in a string, which was left as it is: look at its body"
-        ));
-    }
     let statement = Statement {
         text,
         name,
@@ -132,6 +127,26 @@ pub(super) fn function(
         roles: Vec::new(),
     };
     (statement, remarks)
+}
+
+/// What a person should look at in a text that has the schema's name in a string, unless that is where `known` says.
+pub(super) fn in_a_string(
+    name: &str,
+    text: &str,
+    schema: &SchemaName,
+    known: &[Range<usize>],
+) -> Option<String> {
+    let is_said = text.contains(schema.as_str())
+        && tokens(text).iter().any(|token| {
+            token.kind == Kind::Literal
+                && !known.contains(&token.range)
+                && says(&text[token.range.clone()], schema)
+        });
+    is_said.then(|| {
+        format!(
+            "{name} says the name of schema {schema} in a string, which was left as it is: look at its definition"
+        )
+    })
 }
 
 /// Where in a function's definition its body is; at the end if it has none that is text.

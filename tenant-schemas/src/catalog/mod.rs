@@ -225,6 +225,11 @@ pub(crate) fn read(
     for query in TAIL {
         for line in lines(conn, query)? {
             let name = line.text.lines().next().unwrap_or_default().to_owned();
+            if query == queries::POLICY {
+                structure
+                    .remarks
+                    .extend(mention::in_a_string(&name, &line.text, schema, &[]));
+            }
             structure.after.push(Statement {
                 roles: line.roles,
                 ..Statement::placed(name, &line.text, schema)
@@ -261,6 +266,7 @@ fn parts(
                 key: (part.class, part.object),
                 rank,
             });
+            remarks.extend(mention::in_a_string(&part.name, &part.text, schema, &[]));
             statements.push(match form {
                 Form::Plain => Statement::placed(part.name, &part.text, schema),
                 Form::Headed => Statement::headed(part.name, part.text, schema),
@@ -285,8 +291,8 @@ fn parts(
 }
 
 /// The functions of a schema that say its name, as they are made for another one, and what a person should look
-/// at. It has to be the search path, alone but for `pg_temp`.
-pub(crate) fn functions_that_say(
+/// at, in them and in whatever else says it. The schema has to be the search path, alone but for `pg_temp`.
+pub(crate) fn that_say(
     conn: &mut PgConnection,
     schema: &SchemaName,
     oid: u32,
@@ -299,6 +305,15 @@ pub(crate) fn functions_that_say(
         text.matches(&name).count() > 1
     });
     let (mut statements, mut remarks) = (Vec::new(), Vec::new());
+    for (query, _) in KINDS {
+        for part in load::<Part>(conn, query, oid)? {
+            remarks.extend(mention::in_a_string(&part.name, &part.text, schema, &[]));
+        }
+    }
+    for line in load::<Line>(conn, queries::POLICY, oid)? {
+        let name = line.text.lines().next().unwrap_or_default();
+        remarks.extend(mention::in_a_string(name, &line.text, schema, &[]));
+    }
     if functions.is_empty() {
         return Ok((statements, remarks));
     }

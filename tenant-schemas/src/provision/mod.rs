@@ -327,7 +327,8 @@ pub trait Lifecycle: TenantModel {
     /// shared one if that is in the path. Rename while nobody works for the tenant, or suspend it before.
     ///
     /// Functions of the schema that say its name, in their body or the path that they set, say the new one;
-    /// the role has to own them. What may mean something else, as in a string, is left and logged.
+    /// the role has to own them. What may mean something else, as in a string, there or in the default of a column or
+    /// an argument of a trigger, is left and logged.
     ///
     /// ```
     /// # mod doctest { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/doctest.rs")); }

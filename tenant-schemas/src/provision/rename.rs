@@ -63,7 +63,7 @@ fn rename_all(
     Session::enter(inner, from).map_err(renaming)?;
     let oid = queries::number(inner, from).map_err(renaming)?;
     let (functions, remarks) = match oid {
-        Some(oid) => catalog::functions_that_say(inner, from, oid).map_err(renaming)?,
+        Some(oid) => catalog::that_say(inner, from, oid).map_err(renaming)?,
         None => Default::default(),
     };
     sql::schemas::rename_schema(inner, from, to).map_err(renaming)?;

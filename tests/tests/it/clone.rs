@@ -4,7 +4,10 @@ use std::process::Command;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use tenant_schemas::{CloneOptions, CloneTenant as _, Error, Lifecycle as _, SaveOptions};
+use tenant_schemas::{
+    CloneOptions, CloneTenant as _, DumpOptions, DumpTenant as _, Error, Lifecycle as _,
+    SaveOptions,
+};
 use tenant_schemas_tests::skipped;
 
 use crate::rename_drop::waiter;
@@ -558,6 +561,65 @@ fn c64_values_that_stand_for_objects_stand_for_those_of_the_clone() {
     let mut bare = client("bare");
     let copied = acme.clone_to(&mut conn, &mut bare, CloneOptions::new());
     assert_eq!(copied.expect("cloned").warnings, [""; 0]);
+}
+
+/// Text in which the name of the schema stands, wherever PostgreSQL keeps text.
+pub(crate) const SAYING: &str = "\
+    CREATE SEQUENCE numbers; CREATE TABLE log (id bigint, room integer); \
+    CREATE FUNCTION public.noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+      EXECUTE format('INSERT INTO %I.log VALUES (1, $1)', TG_ARGV[0]) USING NEW.id; RETURN NEW; END $$; \
+    CREATE TRIGGER noted AFTER INSERT ON rooms FOR EACH ROW EXECUTE FUNCTION public.noted('acme'); \
+    CREATE TABLE bills (number bigint DEFAULT nextval('acme.numbers'::text::regclass), kind text, \
+      CONSTRAINT named CHECK (kind <> 'acme')); \
+    CREATE VIEW shown AS SELECT 'acme.rooms'::text AS source; \
+    CREATE POLICY own ON bills USING (kind = 'acme'); \
+    CREATE FUNCTION counted(of text DEFAULT 'acme.rooms') RETURNS text LANGUAGE sql AS 'SELECT of'; \
+    CREATE TABLE unsaid (name text DEFAULT 'acme inc', other text DEFAULT 'an acme is')";
+
+/// What says so.
+pub(crate) const SAID_BY: [&str; 6] = [
+    "trigger noted",
+    "default of bills.number",
+    "constraint named",
+    "view shown",
+    "CREATE POLICY own ON bills",
+    "function counted(text)",
+];
+
+#[test]
+fn what_has_the_name_of_the_schema_in_a_string_is_said() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    run(&db, &acme, SAYING);
+    let mut conn = db.tenancy.public().expect("public");
+    let mut copy = client("copy");
+    let copied = acme
+        .clone_to(&mut conn, &mut copy, CloneOptions::new())
+        .expect("cloned");
+    run(&db, &copy, "INSERT INTO rooms VALUES (7, 'Blue')");
+    // That is what is warned of.
+    assert_eq!(
+        ask(&db, &acme, "SELECT room::text AS value FROM log"),
+        ["7"]
+    );
+    let dumped = acme.dump_to(&mut conn, &mut Vec::new(), DumpOptions::new());
+    for warnings in [copied.warnings, dumped.expect("dumped")] {
+        let warnings: Vec<String> = warnings
+            .into_iter()
+            .filter(|warning| {
+                warning.contains(
+                    " says the name of schema acme in a string, which was left as it is: look at its definition",
+                )
+            })
+            .collect();
+        assert_eq!(warnings.len(), SAID_BY.len(), "{warnings:#?}");
+        for name in SAID_BY {
+            assert!(
+                warnings.iter().any(|warning| warning.starts_with(name)),
+                "{name}: {warnings:#?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tenant_schemas::{
 };
 
 use crate::bad_input::chain;
+use crate::clone::{SAID_BY, SAYING};
 use crate::isolation::MODES;
 use crate::support::{
     Client, Db, client, customers, hotels, insert_room, name, rooms, rooms_of, sql_app,
@@ -915,4 +916,52 @@ fn c60_functions_that_say_the_name_of_the_schema_say_the_new_one() {
         "SELECT acme_inc.bound() || ' ' || acme_inc.spelled() || ' ' || name AS value FROM acme_inc.shown",
     );
     assert_eq!(found, ["Blue Blue Blue"]);
+}
+
+/// Keeps what is logged.
+struct Kept;
+
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl log::Log for Kept {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOGGED
+            .lock()
+            .expect("the log")
+            .push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn c60_what_has_the_old_name_in_a_string_is_logged() {
+    log::set_logger(&Kept).expect("no other logs");
+    log::set_max_level(log::LevelFilter::Warn);
+    let db = Db::new();
+    let mut acme = db.tenant("acme");
+    db.tenancy
+        .tenant(&acme)
+        .expect("acme")
+        .batch_execute(SAYING)
+        .expect("made");
+    acme.rename(
+        &mut db.tenancy.public().expect("public"),
+        &name("acme_said"),
+    )
+    .expect("renamed");
+    let mut logged = LOGGED.lock().expect("the log").clone();
+    logged.retain(|line| line.starts_with("schema acme is acme_said now, and "));
+    assert_eq!(logged.len(), SAID_BY.len(), "{logged:#?}");
+    for what in SAID_BY {
+        let line = format!("schema acme is acme_said now, and {what}");
+        assert!(
+            logged.iter().any(|logged| logged.starts_with(&line)),
+            "{what}: {logged:#?}"
+        );
+    }
 }
