@@ -291,23 +291,17 @@ fn clone_schema(
         })?;
     let structure = catalog::read(conn, source, oid).map_err(reading)?;
     let structure = structure.possible(source)?;
-    let before = catalog::dependents(conn, oid).map_err(reading)?;
     let making = |error| Error::database(format!("making schema {target}"), error);
     sql::schemas::create_schema(conn, target).map_err(making)?;
     Session::enter(conn, target).map_err(making)?;
     run(conn, &structure.before, target)?;
     copy_rows(conn, source, &structure, data)?;
     run(conn, &structure.after, target)?;
-    let after = catalog::dependents(conn, oid).map_err(reading)?;
-    if let Some((_, [dependent, object])) = after
-        .iter()
-        .filter(|(key, _)| !before.contains_key(*key))
-        .find_map(|(key, words)| Some((key, <&[String; 2]>::try_from(words.as_slice()).ok()?)))
-    {
+    if let Some([dependent, object]) = catalog::dependent(conn, oid).map_err(reading)? {
         return Err(Error::PointsBack {
             schema: target.clone(),
-            dependent: dependent.clone(),
-            object: object.clone(),
+            dependent,
+            object,
         });
     }
     session.end(conn).map_err(making)?;

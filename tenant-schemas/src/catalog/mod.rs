@@ -375,15 +375,10 @@ fn edges(conn: &mut PgConnection, oid: u32, nodes: &[Node]) -> QueryResult<Vec<(
         .collect())
 }
 
-/// What depends on a schema's objects, and how to say it.
-pub(crate) fn dependents(
-    conn: &mut PgConnection,
-    oid: u32,
-) -> QueryResult<HashMap<String, Vec<String>>> {
-    Ok(load::<Line>(conn, queries::DEPENDENTS, oid)?
-        .into_iter()
-        .map(|line| (line.text, line.roles))
-        .collect())
+/// Something of the schema that is the search path which depends on something of another one, in words: what, and on what.
+pub(crate) fn dependent(conn: &mut PgConnection, oid: u32) -> QueryResult<Option<[String; 2]>> {
+    let mut found = load::<Line>(conn, queries::DEPENDENTS, oid)?.into_iter();
+    Ok(found.find_map(|line| Some([line.text, line.roles.into_iter().next()?])))
 }
 
 fn load<T>(conn: &mut PgConnection, query: &str, oid: u32) -> QueryResult<Vec<T>>

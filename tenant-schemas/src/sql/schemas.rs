@@ -118,32 +118,16 @@ ELSE (SELECT @to_regnamespace(i.schema)::@oid FROM @pg_identify_object(d.classid
 /// server, is followed: others may have something of it. What depends on an object is found by index, however large the
 /// database is.
 const OUTSIDE_DEPENDENTS: &str = "\
-WITH home AS (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1), \
-member AS (SELECT m.classid, m.objid FROM pg_catalog.pg_depend AS m JOIN home \
-    ON m.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND m.refobjid = home.oid), \
-part AS (SELECT * FROM member UNION ALL \
-    SELECT m.classid, t.typarray FROM member AS m JOIN pg_catalog.pg_type AS t \
-    ON m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = m.objid UNION ALL \
-    SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, k.oid FROM member AS m \
-    JOIN pg_catalog.pg_class AS c ON m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = m.objid \
-    JOIN pg_catalog.pg_type AS t ON t.oid = c.reltype, LATERAL (VALUES (t.oid), (t.typarray)) AS k(oid)), \
-dependent AS (SELECT DISTINCT d.classid, d.objid, d.objsubid FROM part AS p JOIN pg_catalog.pg_depend AS d \
-    ON d.refclassid = p.classid AND d.refobjid = p.objid AND d.deptype IN ('n', 'a')), \
-placed AS (SELECT d.*, coalesce(\
-    CASE d.classid WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN d.objid END, \
-    (SELECT ev_class FROM pg_catalog.pg_rewrite WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND oid = d.objid), \
-    (SELECT adrelid FROM pg_catalog.pg_attrdef WHERE d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND oid = d.objid), \
-    (SELECT tgrelid FROM pg_catalog.pg_trigger WHERE d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND oid = d.objid), \
-    (SELECT polrelid FROM pg_catalog.pg_policy WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND oid = d.objid) \
-    ) AS relation FROM dependent AS d), \
-spaced AS (SELECT p.*, coalesce(\
-    (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = p.relation), \
-    (SELECT connamespace FROM pg_catalog.pg_constraint WHERE p.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND oid = p.objid), \
-    (SELECT pronamespace FROM pg_catalog.pg_proc WHERE p.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND oid = p.objid), \
-    (SELECT typnamespace FROM pg_catalog.pg_type WHERE p.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND oid = p.objid) \
-    ) AS space FROM placed AS p) \
-SELECT pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid) AS name FROM spaced AS s JOIN home ON s.space <> home.oid \
-WHERE s.space <> pg_catalog.pg_my_temp_schema() AND NOT pg_catalog.pg_is_other_temp_schema(s.space) ORDER BY 1";
+WITH RECURSIVE home AS (SELECT oid FROM @pg_namespace WHERE nspname = $1), \
+part AS (SELECT '@pg_namespace'::@regclass::@oid AS classid, h.oid AS objid, 0 AS objsubid, h.oid AS space FROM home AS h \
+UNION SELECT d.classid, d.objid, CASE s.space WHEN h.oid THEN 0 ELSE d.objsubid END, s.space FROM part AS p CROSS JOIN home AS h, \
+LATERAL (SELECT d.classid, d.objid, d.objsubid FROM @pg_depend AS d \
+    WHERE d.refclassid = p.classid AND d.refobjid = p.objid AND p.objsubid IN (0, d.refobjsubid) OFFSET 0) AS d, \
+LATERAL (SELECT {space} AS space) AS s \
+WHERE p.space IS NULL OR p.space = h.oid) \
+SELECT DISTINCT @pg_describe_object(p.classid, p.objid, p.objsubid) AS name FROM part AS p JOIN home AS h ON p.space <> h.oid \
+WHERE p.space <> @pg_my_temp_schema() AND NOT @pg_is_other_temp_schema(p.space) \
+AND p.space <> 'pg_toast'::@regnamespace ORDER BY 1";
 
 /// Drops a schema and everything in it.
 pub(crate) fn drop_schema_cascade(conn: &mut PgConnection, schema: &SchemaName) -> QueryResult<()> {

@@ -623,6 +623,38 @@ fn what_has_the_name_of_the_schema_in_a_string_is_said() {
 }
 
 #[test]
+fn what_others_do_beside_a_clone_is_not_the_clone_s() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    run(&db, &acme, "CREATE TABLE notes (id integer)");
+    let mut other = db.raw();
+    other
+        .batch_execute("BEGIN; LOCK TABLE acme.rooms")
+        .expect("locked");
+    let made = std::thread::scope(|scope| {
+        let cloned = scope.spawn(|| {
+            let mut conn = db.tenancy.public().expect("public");
+            acme.clone_to(
+                &mut conn,
+                &mut client("copy"),
+                CloneOptions::new().data(true),
+            )
+        });
+        waiter(&db);
+        let mut third = db.raw();
+        let made = third.batch_execute(
+            "CREATE INDEX ON acme.notes (id); CREATE TABLE acme.more (LIKE acme.notes); \
+             CREATE VIEW public.all_notes AS SELECT * FROM acme.notes; \
+             CREATE TEMPORARY VIEW my_notes AS SELECT * FROM acme.notes",
+        );
+        other.batch_execute("COMMIT").expect("committed");
+        cloned.join().expect("no panic").expect("cloned");
+        made
+    });
+    made.expect("made");
+}
+
+#[test]
 fn a_copy_that_would_need_the_original_is_not_made() {
     let db = Db::new();
     let acme = db.tenant("acme");

@@ -36,12 +36,13 @@ FROM (SELECT 1 AS class, c.oid FROM {relations} AS c WHERE c.relispartition UNIO
     SELECT 2, i.indexrelid FROM {relations} AS c JOIN @pg_index AS i ON i.indrelid = c.oid) AS a \
 JOIN @pg_inherits AS h ON h.inhrelid = a.oid, LATERAL (VALUES (h.inhrelid), (h.inhparent)) AS o(oid)";
 
-/// What depends on the objects of the schema, each as one line.
+/// What depends on the objects of the schema and is in the one that is the path; what each depends on stands for roles.
 pub(in crate::catalog) const DEPENDENTS: &str = "\
-SELECT DISTINCT @format('%s/%s/%s', d.classid, d.objid, d.objsubid) AS text, \
-ARRAY[@pg_describe_object(d.classid, d.objid, d.objsubid), @pg_describe_object(d.refclassid, d.refobjid, 0)] AS roles \
+SELECT DISTINCT @pg_describe_object(d.classid, d.objid, d.objsubid) AS text, \
+ARRAY[@pg_describe_object(d.refclassid, d.refobjid, 0)] AS roles \
 FROM (SELECT m.classid, m.objid FROM @pg_depend AS m WHERE {within} UNION ALL \
     SELECT '@pg_type'::@regclass, k.oid FROM {relations} AS c JOIN @pg_type AS t ON t.oid = c.reltype, \
     LATERAL (VALUES (t.oid), (t.typarray)) AS k(oid) UNION ALL \
     SELECT '@pg_type'::@regclass, t.typarray FROM {types} AS t) AS o \
-JOIN @pg_depend AS d ON d.refclassid = o.classid AND d.refobjid = o.objid";
+JOIN @pg_depend AS d ON d.refclassid = o.classid AND d.refobjid = o.objid \
+WHERE {space} = @to_regnamespace(@quote_ident(@current_schema())) ORDER BY 1";

@@ -23,6 +23,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Oid, Text};
 
 use crate::name::SchemaName;
 use crate::sql::literal;
+use crate::sql::schemas::SPACE;
 
 pub(super) use self::graph::*;
 pub(super) use self::parts::*;
@@ -106,6 +107,7 @@ pub(super) fn expand(text: &str, schema: u32) -> String {
         ("{of_identity}", OF_IDENTITY),
         ("{stored}", STORED),
         ("{moved}", MOVED),
+        ("{space}", SPACE),
         ("{schema}", &schema.to_string()),
         ("@", "pg_catalog."),
     ]
