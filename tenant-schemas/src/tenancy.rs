@@ -368,6 +368,8 @@ pub(crate) fn checkout(
 ) -> Result<PooledConnection> {
     // Every idle connection may have died at once, as when the server restarts.
     let mut tries = pool.max_size().saturating_add(1);
+    // One that lives has cost time already.
+    let mut again = true;
     loop {
         let mut conn = match wait {
             Some(wait) => pool.get_timeout(wait.max(MIN_WAIT))?,
@@ -375,10 +377,14 @@ pub(crate) fn checkout(
         };
         match conn.enter(scope.clone()) {
             Ok(()) => return Ok(conn),
-            Err(_) if (conn.is_condemned() || conn.is_dead()) && tries > 1 => {
+            Err(Error::InsideTransaction { .. }) if conn.is_condemned() && tries > 1 => {
+                tries -= 1;
+            }
+            Err(_) if conn.is_dead() && tries > 1 => {
                 tries -= 1;
                 conn.condemn();
             }
+            Err(_) if conn.is_condemned() && again => again = false,
             Err(error) => return Err(error),
         }
     }

@@ -41,7 +41,7 @@ impl Connection for TenantConnection {
     {
         let cargo = self.cargo(source)?;
         if cargo.is_none() {
-            self.ensure()?;
+            self.ensure_for_statement(source)?;
         }
         let written = self.write(source, cargo.as_ref())?;
         let count = self.inner.execute_returning_count(&written);

@@ -529,6 +529,18 @@ impl TenantConnection {
         }
     }
 
+    /// Looks names up anew in a schema in which nobody else has been: it may have changed on the way.
+    pub(crate) fn forget_plans_of(&mut self, schema: &SchemaName) {
+        self.plans.forget(schema);
+        if self
+            .cached
+            .as_ref()
+            .is_some_and(|path| path.schema() == schema)
+        {
+            self.cached = None;
+        }
+    }
+
     /// Whether a transaction is open.
     pub(crate) fn in_transaction(&mut self) -> bool {
         self.resync();
@@ -567,11 +579,13 @@ impl Deref for TenantConnection {
 impl DerefMut for TenantConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         let prepared = if self.scope.is_some() {
-            let mut prepared = self.ensure();
-            if prepared.is_err() && self.transaction_has_failed() && self.has_path_throughout() {
+            self.observe();
+            let mut prepared = if self.transaction_has_failed() && self.has_path_throughout() {
                 // All that can be done is a rollback, wherever to.
-                prepared = Ok(());
-            }
+                Ok(())
+            } else {
+                self.ensure()
+            };
             if let Err(error) = &prepared
                 && self.carrying.due
             {

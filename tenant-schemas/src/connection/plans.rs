@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use diesel::pg::PgMetadataCache;
 
+use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::sql;
 
@@ -25,6 +26,8 @@ const MAX_PATHS: usize = 256;
 #[derive(Default)]
 pub(super) struct Plans {
     paths: HashMap<Arc<SearchPath>, Kept>,
+    /// How many paths were given a mark since nothing was prepared.
+    marks: usize,
     mark: Arc<str>,
     /// Something was prepared without a mark, or is not prepared any more.
     mixed: bool,
@@ -45,7 +48,7 @@ impl Plans {
     /// that may serve so many tenants.
     pub(super) fn have_to_go(&self, to: &Arc<SearchPath>, tenants: usize) -> bool {
         let most = tenants.max(MAX_PATHS);
-        self.mixed || self.paths.len() >= most && !self.paths.contains_key(to)
+        self.mixed || self.marks >= most && !self.paths.contains_key(to)
     }
 
     /// What was prepared can't be told apart, or relied on, any more.
@@ -53,9 +56,15 @@ impl Plans {
         self.mixed = true;
     }
 
+    /// What was prepared in a schema is not used any more.
+    pub(super) fn forget(&mut self, schema: &SchemaName) {
+        self.paths.retain(|path, _| path.schema() != schema);
+    }
+
     /// Nothing is prepared any more.
     pub(super) fn clear(&mut self) {
         self.paths.clear();
+        self.marks = 0;
         self.mixed = false;
     }
 
@@ -70,12 +79,16 @@ impl Plans {
         if let Some(kept) = from.and_then(|path| self.paths.get_mut(path)) {
             kept.types = Some(last);
         }
-        let number = self.paths.len();
-        let kept = self.paths.entry(Arc::clone(to)).or_insert_with(|| Kept {
-            mark: format!(" /*{number}*/").into(),
-            stay: None,
-            carriers: HashSet::new(),
-            types: None,
+        let marks = &mut self.marks;
+        let kept = self.paths.entry(Arc::clone(to)).or_insert_with(|| {
+            let number = *marks;
+            *marks += 1;
+            Kept {
+                mark: format!(" /*{number}*/").into(),
+                stay: None,
+                carriers: HashSet::new(),
+                types: None,
+            }
         });
         if let Some(kept) = kept.types.take() {
             *types = kept;

@@ -189,12 +189,8 @@ impl TenantConnection {
         scope: &Scope,
         f: impl FnOnce(&mut Self) -> QueryResult<R>,
     ) -> Result<QueryResult<R>> {
-        if let TransactionManagerStatus::Valid(status) = self.status() {
-            let _ = status.change_transaction_depth(TransactionDepthChange::IncreaseDepth);
-        }
-        let sent = f(self);
-        if matches!(self.status().transaction_depth(), Ok(Some(_))) {
-            *self.status() = TransactionManagerStatus::default();
+        let (sent, open) = self.asking_whether_open(f);
+        if open {
             self.broken = true;
             return Err(Error::InsideTransaction {
                 schema: scope.schema().clone(),
@@ -202,6 +198,19 @@ impl TenantConnection {
         }
         self.beliefs.unmark();
         Ok(sent)
+    }
+
+    /// Sends something outside of Diesel's transactions, and says whether another one is open.
+    pub(super) fn asking_whether_open<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> (R, bool) {
+        if let TransactionManagerStatus::Valid(status) = self.status() {
+            let _ = status.change_transaction_depth(TransactionDepthChange::IncreaseDepth);
+        }
+        let sent = f(self);
+        let open = matches!(self.status().transaction_depth(), Ok(Some(_)));
+        if open {
+            *self.status() = TransactionManagerStatus::default();
+        }
+        (sent, open)
     }
 
     /// Diesel's bookkeeping of transactions.

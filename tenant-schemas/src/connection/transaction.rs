@@ -130,12 +130,12 @@ impl TenantConnection {
     pub(crate) fn balanced<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> (R, bool) {
         self.observe();
         let depth = self.beliefs.depth();
-        let by_hand = self.notes.raw_transaction();
+        let controls = self.notes.controls();
         let result = f(self);
         self.observe();
         // Outside, one may begin and end by hand.
-        let balanced = self.beliefs.depth() == depth
-            && (depth == 0 || self.notes.raw_transaction() == by_hand);
+        let balanced =
+            self.beliefs.depth() == depth && (depth == 0 || self.notes.controls() == controls);
         while self.beliefs.depth() > depth && self.rollback().is_ok() {}
         if !balanced {
             self.condemn();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 #[cfg(feature = "jobs")]
 use std::time::Instant;
 
-use diesel::connection::{Connection as _, get_default_instrumentation};
+use diesel::connection::{Connection as _, SimpleConnection as _, get_default_instrumentation};
+use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::query_builder::{QueryBuilder as _, QueryFragment};
 use diesel::result::QueryResult;
 
 use super::TenantConnection;
@@ -16,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::model::TenantModel;
 use crate::name::SchemaName;
 use crate::path::SearchPath;
-use crate::statement;
+use crate::{sql, statement};
 
 impl TenantConnection {
     pub(crate) fn tenant_scope<T: TenantModel>(&self, tenant: &T) -> Scope {
@@ -189,14 +191,38 @@ impl TenantConnection {
             return Ok(());
         }
         self.ensure()?;
-        if let Some(scope) = &self.scope
-            && !self.has_path_throughout()
-            && statement::goes_on_behind_an_end(text)
-        {
-            let schema = scope.schema().clone();
-            return Err(Error::PathOfBefore { schema }.into());
+        if self.has_path_throughout() || !statement::goes_on_behind_an_end(text) {
+            return Ok(());
         }
-        Ok(())
+        // Of what was begun by hand nobody said whether it has ended.
+        if self.beliefs.depth() == 0 {
+            let nothing =
+                |conn: &mut Self| conn.own_now(|inner| inner.batch_execute(sql::session::NOTHING));
+            let (_, open) = self.asking_whether_open(nothing);
+            if !open {
+                self.beliefs.unmark();
+                return Ok(());
+            }
+        }
+        let schema = self.schema_name().cloned().ok_or(Error::NoScope)?;
+        Err(Error::PathOfBefore { schema }.into())
+    }
+
+    /// The same for a statement that Diesel has built.
+    pub(super) fn ensure_for_statement<T>(&mut self, statement: &T) -> QueryResult<()>
+    where
+        T: QueryFragment<Pg>,
+    {
+        // Only then it may be a rollback that needs no path.
+        if self.notes.raw_transaction() || self.transaction_has_failed() {
+            let mut text = PgQueryBuilder::new();
+            statement.to_sql(&mut text, &Pg)?;
+            if self.scope.is_some() && statement::is_rollback(&text.finish()) {
+                self.observe();
+                return Ok(());
+            }
+        }
+        self.ensure()
     }
 
     /// Looks for the schema of the scope again if schemas were changed meanwhile:

@@ -9,7 +9,7 @@
 //! a view calls is not seen at all.
 
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
@@ -51,6 +51,8 @@ pub(super) struct Notes {
     harmless: AtomicBool,
     /// The next statements are the connection's own.
     own: AtomicBool,
+    /// How many statements of the user's own have begun or ended a transaction.
+    controls: AtomicU64,
     /// Something that others have to look at anew was changed in a transaction, which somebody may end by
     /// hand.
     unsettled: AtomicBool,
@@ -117,6 +119,11 @@ impl Notes {
     /// All cursors were closed.
     pub(super) fn were_closed(&self) {
         self.left_open.store(false, Relaxed);
+    }
+
+    /// How many statements of the user's own were seen to begin or end a transaction.
+    pub(super) fn controls(&self) -> u64 {
+        self.controls.load(Relaxed)
     }
 
     /// Whether a transaction may be open that Diesel does not know of.
@@ -218,7 +225,10 @@ impl Notes {
             self.left_open.store(true, Relaxed);
         }
         match effects.control {
-            Some(Control::Transaction) if !announced => self.distrust(),
+            Some(Control::Transaction) if !announced => {
+                self.controls.fetch_add(1, Relaxed);
+                self.distrust();
+            }
             Some(Control::Savepoint) if !announced => self.savepoint.store(true, Relaxed),
             _ => {}
         }

@@ -150,7 +150,7 @@ impl Job {
         registry: &Arc<Registry>,
         failures: &Failures,
     ) -> Result<(Migrated, usize)> {
-        // Where nobody has been, nobody has prepared anything: everyone keeps what they have.
+        // Where nobody has been, nobody has prepared anything: everyone else keeps what they have.
         let is_news = !self.fresh || registry.policy.has_met(&self.schema);
         let mut run = Run::new(registry, self);
         run.failures = Arc::clone(failures);
@@ -171,6 +171,9 @@ impl Job {
         }
         if is_news {
             registry.bump_after_commit(conn);
+        } else {
+            let schema = self.schema.clone();
+            conn.invalidate_after_commit(move |conn| conn.forget_plans_of(&schema));
         }
         let left = steps.len() - now;
         if left == 0 {

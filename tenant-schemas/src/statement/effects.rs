@@ -4,6 +4,9 @@ use super::calls::calls_known;
 use super::split::Statements;
 use super::{Control, control, is, is_any};
 
+/// The words of `SET`, `RESET` and `DISCARD` that are about the role.
+const ROLE: [&str; 4] = ["role", "authorization", "session_authorization", "all"];
+
 /// What running a text may do to a session, besides what it is meant for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(
@@ -42,14 +45,12 @@ impl Effects {
             effects.leaves_open |= !rows;
             effects.control = effects.control.max(control(&words));
             effects.changes_role |= is_any(words[0], &["set", "reset", "discard"])
-                && words[1..]
-                    .iter()
-                    .any(|word| is_any(word, &["role", "authorization", "all"]));
+                && (words[1..].iter().any(|word| is_any(word, &ROLE)) || quotes_role(sql));
             match *words.as_slice() {
                 // What they run stands elsewhere: in a procedure, in an earlier statement.
                 [first, ..] if is_any(first, &["do", "call", "fetch", "move"]) => {
                     effects.moves_path = true;
-                    effects.changes_role = true;
+                    effects.changes_role |= is_any(first, &["do", "call"]);
                 }
                 [first, second, ..]
                     if is(first, "set")
@@ -104,28 +105,37 @@ impl Effects {
         for (at, byte) in bytes.iter().enumerate() {
             let rest = &bytes[at..];
             match byte | 0x20 {
-                b's' if starts(rest, b"search_path") || starts(rest, b"set_config") => {
+                b's' if starts(rest, b"search_path") => effects.moves_path = true,
+                b's' if starts(rest, b"set_config") => {
                     effects.moves_path = true;
+                    let argument = rest["set_config".len()..].trim_ascii_start();
+                    let argument = argument.strip_prefix(b"(").unwrap_or_default();
+                    let argument = argument.trim_ascii_start();
+                    // A name that is no literal may be any.
+                    effects.changes_role |= !argument.starts_with(b"'")
+                        || starts(argument, b"'role'")
+                        || starts(argument, b"'session_authorization'");
                 }
                 b's' if starts(rest, b"set") => set = true,
                 b's' if set && starts(rest, b"schema") && ends_word(rest, 6) => {
                     effects.moves_path = true;
                 }
                 // A view that can be updated.
-                b'p' if starts(rest, b"pg_settings") => effects.moves_path = true,
+                b'p' if starts(rest, b"pg_settings") => {
+                    effects.moves_path = true;
+                    effects.changes_role = true;
+                }
                 b'd' if starts(rest, b"discard") => {
                     effects.moves_path = true;
                     effects.drops_prepared = true;
                 }
                 b'd' if starts(rest, b"deallocate") => effects.drops_prepared = true,
                 b'p' if starts(rest, b"prepare") && ends_word(rest, 7) => effects.prepares = true,
-                b'\'' if starts(rest, b"'role'") || starts(rest, b"'session_authorization'") => {
-                    effects.changes_role |= effects.moves_path;
-                }
                 b'd' | b'a' if moves_schema(rest) => effects.moves_schema = true,
                 b'r' if starts(rest, b"reset") => effects.moves_path = true,
                 b'e' if starts(rest, b"execute") && ends_word(rest, 7) => {
                     effects.moves_path = true;
+                    effects.changes_role = true;
                 }
                 // An identifier that is spelled in escapes: U&"\0073earch_path".
                 b'u' if rest.get(1) == Some(&b'&') => effects.moves_path = true,
@@ -152,6 +162,12 @@ fn moves_schema(text: &[u8]) -> bool {
                 && ends_word(next, second.len())
         }
     })
+}
+
+/// Whether the role stands in quotes somewhere, as no word does.
+fn quotes_role(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    sql.contains("\"role\"") || sql.contains("\"session_authorization\"")
 }
 
 fn ends_word(bytes: &[u8], length: usize) -> bool {
@@ -257,7 +273,15 @@ mod tests {
             ("SELECT 1; SET SESSION AUTHORIZATION x", true),
             ("RESET ROLE", true),
             ("DISCARD ALL", true),
+            ("SET LOCAL SESSION AUTHORIZATION x", true),
+            ("SET SESSION SESSION AUTHORIZATION x", true),
+            ("SET LOCAL \"role\" TO x", true),
+            ("SET session_authorization = x", true),
             ("SELECT set_config('role', $1, true)", true),
+            ("SELECT set_config ( $1, $2, $3)", true),
+            ("UPDATE pg_settings SET setting = $1 WHERE name = $2", true),
+            ("EXECUTE q", true),
+            ("FETCH ALL FROM c", false),
             ("DO $$ BEGIN SET ROLE x; END $$", true),
             ("UPDATE \"users\" SET \"role\" = $1", false),
             ("SET LOCAL statement_timeout = 1", false),

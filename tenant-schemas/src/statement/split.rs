@@ -41,8 +41,8 @@ pub(super) struct Statements<'a> {
     pub(super) open: bool,
 }
 
-/// As many words as it takes to tell `ROLLBACK WORK TO SAVEPOINT` from `ROLLBACK`.
-const WORDS: usize = 3;
+/// As many words as it takes to tell `SET LOCAL SESSION AUTHORIZATION` from other settings.
+const WORDS: usize = 4;
 
 impl<'a> Statements<'a> {
     pub(super) fn new(sql: &'a str) -> Self {

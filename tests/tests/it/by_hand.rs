@@ -3,11 +3,17 @@
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::result::Error as DieselError;
+use diesel::sql_types::{Bool, Text};
 use tenant_schemas::{Error, SetCalls, TenantConnection};
 
 use crate::fall_through::{missing, read, with_a_trap};
 use crate::isolation::{Hotels, MODES};
 use crate::support::{insert_room, name, rooms_of, strings};
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    fn set_config(setting: Text, value: Text, is_local: Bool) -> Text;
+}
 
 /// Leaves the session on the path of another tenant, from which the way back is taken with the next statement.
 fn look_aside(conn: &mut TenantConnection) {
@@ -109,6 +115,15 @@ fn transactions_and_savepoints_by_hand_are_one_s_own_affair_in_one_scope() {
         })
         .expect("committed");
         assert_eq!(rooms_of(&mut conn), ["Blue", "Grey"], "{mode:?}");
+        // One tenant after the other on a connection, each in a transaction of its own.
+        let each = |conn: &mut TenantConnection| {
+            conn.batch_execute("BEGIN; LOCK TABLE rooms; COMMIT; ANALYZE rooms")
+        };
+        for schema in ["globex", "acme", "globex"] {
+            conn.with_schema(&name(schema), each).expect("analyzed");
+        }
+        drop(conn);
+        let mut conn = hotels.acme();
         look_aside(&mut conn);
         conn.transaction(|conn| {
             conn.batch_execute("SAVEPOINT a; DELETE FROM rooms WHERE id = 1")?;
@@ -137,6 +152,23 @@ fn a_rollback_by_hand_is_sent_whatever_failed_before() {
         })
         .expect("committed");
         assert_eq!(rooms_of(&mut conn), ["Blue", "Grey"], "{mode:?}");
+        // As a statement of Diesel's, and by someone who has borrowed the connection.
+        conn.transaction(|conn| {
+            for end in ["ROLLBACK TO a", "ROLLBACK TO SAVEPOINT a"] {
+                conn.batch_execute("SAVEPOINT a")?;
+                conn.batch_execute("SELECT nothing_of_this_name")
+                    .expect_err("there is no such column");
+                if end.contains("SAVEPOINT") {
+                    let inner: &mut diesel::pg::PgConnection = conn;
+                    inner.batch_execute(end)?;
+                } else {
+                    diesel::sql_query(end).execute(conn)?;
+                }
+                assert_eq!(rooms_of(conn), ["Blue", "Grey"], "{mode:?}");
+            }
+            Ok::<_, DieselError>(())
+        })
+        .expect("committed");
         conn.batch_execute("BEGIN").expect("begun");
         conn.batch_execute("SELECT nothing_of_this_name")
             .expect_err("there is no such column");
@@ -174,6 +206,9 @@ fn c05_a_schema_that_is_dropped_by_hand_is_missed_at_once_by_those_who_are_in_it
     }
 }
 
+/// A way to take a role until the transaction ends.
+type Take = fn(&mut TenantConnection, &str) -> QueryResult<()>;
+
 #[test]
 fn c05_a_role_that_may_not_use_the_schema_does_not_find_public_in_its_place() {
     for mode in MODES {
@@ -196,13 +231,23 @@ fn c05_a_role_that_may_not_use_the_schema_does_not_find_public_in_its_place() {
             missing(read(&mut conn), "acme");
         }
         let mut conn = db.tenancy.tenant(&acme).expect("acme");
-        let inside: QueryResult<()> = conn.transaction(|conn| {
-            assert_eq!(read(conn).expect("read"), ["Blue"]);
-            conn.batch_execute(&format!("SET LOCAL ROLE {role}"))?;
-            missing(read(conn), "acme");
-            Err(DieselError::RollbackTransaction)
-        });
-        assert_eq!(inside, Err(DieselError::RollbackTransaction));
+        let takes: [Take; 3] = [
+            |conn, role| conn.batch_execute(&format!("SET LOCAL ROLE {role}")),
+            |conn, role| conn.batch_execute(&format!("SET LOCAL SESSION AUTHORIZATION {role}")),
+            |conn, role| {
+                let taken = diesel::select(set_config("role", role, true));
+                taken.get_result::<String>(conn).map(drop)
+            },
+        ];
+        for take in takes {
+            let inside: QueryResult<()> = conn.transaction(|conn| {
+                assert_eq!(read(conn).expect("read"), ["Blue"]);
+                take(conn, &role)?;
+                missing(read(conn), "acme");
+                Err(DieselError::RollbackTransaction)
+            });
+            assert_eq!(inside, Err(DieselError::RollbackTransaction));
+        }
         assert_eq!(read(&mut conn).expect("read"), ["Blue"], "{mode:?}");
         drop(conn);
         db.run(&format!("GRANT USAGE ON SCHEMA acme TO {role}"));
