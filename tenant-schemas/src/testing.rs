@@ -138,12 +138,24 @@ impl TestDatabase {
         let name = format!("{PREFIX}{}_{}_{}", now(), process::id(), next());
         sql::databases::create_database(&mut conn, &name)
             .map_err(|error| Error::database("making a database for tests", error))?;
-        let keeper = secret::connect(&url_of(&server, &name))?;
-        Ok(Self {
+        let mut keeper = secret::connect(&url_of(&server, &name))?;
+        let there = sql::databases::current_database(&mut keeper)
+            .map_err(|error| Error::database("looking at a database for tests", error))?;
+        let database = Self {
             server,
             name,
             _keeper: Mutex::new(keeper),
-        })
+        };
+        // What comes next is not for a database of somebody else.
+        if there != database.name {
+            let message = format!(
+                "the URL of database {} leads to {there}: name a database in the path of DATABASE_URL, and \
+                 nowhere else",
+                database.name
+            );
+            return Err(Error::TestServer(message.into()));
+        }
+        Ok(database)
     }
 
     /// The URL of the database.
@@ -355,12 +367,15 @@ fn url_of(server: &str, database: &str) -> String {
         // Key and value pairs: of two of a kind, libpq takes the last.
         return format!("{server} dbname={database}");
     };
-    let (address, options) = match rest.split_once('?') {
-        Some((address, options)) => (address, format!("?{options}")),
-        None => (rest, String::new()),
-    };
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let host = address.split_once('/').map_or(address, |(host, _)| host);
-    format!("{scheme}://{host}/{database}{options}")
+    // That of the query would win.
+    let others: Vec<&str> = query
+        .split('&')
+        .filter(|setting| !setting.is_empty() && !setting.starts_with("dbname="))
+        .collect();
+    let mark = if others.is_empty() { "" } else { "?" };
+    format!("{scheme}://{host}/{database}{mark}{}", others.join("&"))
 }
 
 /// Drops the databases that crashed tests left behind: old ones to which nobody is connected.
@@ -398,6 +413,11 @@ mod tests {
             ("postgres://u@h/a", "postgres://u@h/b"),
             ("postgres://u@h", "postgres://u@h/b"),
             ("postgres://u@%2Ftmp:5/a?x=1", "postgres://u@%2Ftmp:5/b?x=1"),
+            (
+                "postgres:///?host=/tmp&dbname=a&x=1",
+                "postgres:///b?host=/tmp&x=1",
+            ),
+            ("postgres://u@h?dbname=a", "postgres://u@h/b"),
             ("host=h dbname=a", "host=h dbname=a dbname=b"),
         ] {
             assert_eq!(url_of(server, "b"), expected);

@@ -13,6 +13,18 @@ pub(crate) fn create_database(conn: &mut PgConnection, name: &str) -> QueryResul
     conn.batch_execute(&format!("CREATE DATABASE {}", identifier(name)))
 }
 
+/// The database that a connection leads to.
+pub(crate) fn current_database(conn: &mut PgConnection) -> QueryResult<String> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let row: Row =
+        diesel::sql_query("SELECT pg_catalog.current_database()::text AS name").get_result(conn)?;
+    Ok(row.name)
+}
+
 /// Drops a database; `force` ends the sessions that are connected to it.
 pub(crate) fn drop_database(conn: &mut PgConnection, name: &str, force: bool) -> QueryResult<()> {
     let force = if force { " WITH (FORCE)" } else { "" };

@@ -193,6 +193,25 @@ fn other_process(task: &str, url: &str) -> String {
 }
 
 #[test]
+fn a_url_that_leads_to_another_database_than_was_made_is_refused() {
+    let server = Server::start().expect("a server");
+    let url = server.url();
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "testing::the_other_process", "--nocapture"])
+        .env(CHILD, "end")
+        .env("DATABASE_URL", format!("{url}{mark}%64bname=postgres"))
+        .output()
+        .expect("a child");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("leads to postgres: name a database"),
+        "{said}"
+    );
+    assert_eq!(databases(&url), [""; 0], "what was made is gone");
+}
+
+#[test]
 fn database_url_says_where_and_leftovers_of_crashes_are_dropped() {
     let server = Server::start().expect("a server");
     let url = server.url();
