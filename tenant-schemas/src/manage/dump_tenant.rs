@@ -1,5 +1,6 @@
 //! `dump_tenant` and `restore_tenant`: a tenant as a file.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -54,7 +55,8 @@ pub(super) fn dump<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     let tenant = targets::tenant(tenancy, name)?;
     let options = DumpOptions::new().data(!args.no_data);
     let mut conn = tenancy.public()?;
-    let warnings = match &args.output {
+    let file = args.output.as_deref();
+    let warnings = match file.filter(|path| stream(path).is_none_or(|number| number != "1")) {
         None => {
             let mut out = Pipe::new(BufWriter::new(io::stdout().lock()));
             let result = tenant.dump_to(&mut conn, &mut out, options);
@@ -78,17 +80,50 @@ pub(super) fn dump<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     Ok(Exit::Done)
 }
 
-/// Writes a file that is there in the end whole or not at all. What is no file, as a pipe, is written to.
+/// The number of the open stream of this process that a path leads to, as `/dev/stdout` does.
+fn stream(path: &Path) -> Option<OsString> {
+    let streams: Vec<PathBuf> = ["/proc/self/fd", "/dev/fd"]
+        .into_iter()
+        .filter_map(|directory| fs::canonicalize(directory).ok())
+        .collect();
+    let mut path = path.to_owned();
+    // As many links as systems follow.
+    for _ in 0..40 {
+        let directory = match path.parent()? {
+            none if none.as_os_str().is_empty() => Path::new("."),
+            parent => parent,
+        };
+        let directory = fs::canonicalize(directory).ok()?;
+        if streams.contains(&directory) {
+            return path.file_name().map(ToOwned::to_owned);
+        }
+        path = directory.join(fs::read_link(&path).ok()?);
+    }
+    None
+}
+
+/// Writes a file that is there in the end whole or not at all. What is no file, as a pipe, is written to,
+/// and so is what is open already.
 fn whole_file<R>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<R, BoxError>,
 ) -> Result<R, Failure> {
+    let stream = stream(path);
     // Not the link is replaced, but what it leads to.
-    let led_to = fs::canonicalize(path);
+    let led_to = fs::canonicalize(path).ok().filter(|_| stream.is_none());
     let path = led_to.as_deref().unwrap_or(path);
-    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+    if stream.is_some() || fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
         let failed = |error: io::Error| format!("{} can't be written: {error}", path.display());
-        let mut out = BufWriter::new(File::create(path).map_err(failed).map_err(BoxError::from)?);
+        let out: io::Result<Box<dyn Write>> = match stream {
+            Some(number) if number == "2" => Ok(Box::new(io::stderr())),
+            // It is opened anew, and what is there is to stay.
+            Some(_) => File::options()
+                .append(true)
+                .open(path)
+                .map(|out| Box::new(out) as Box<dyn Write>),
+            None => File::create(path).map(|out| Box::new(out) as Box<dyn Write>),
+        };
+        let mut out = BufWriter::new(out.map_err(failed).map_err(BoxError::from)?);
         let result = write(&mut out)?;
         out.flush().map_err(failed).map_err(BoxError::from)?;
         return Ok(result);

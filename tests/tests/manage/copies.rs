@@ -6,7 +6,7 @@ use std::process::Command;
 
 use diesel::connection::SimpleConnection as _;
 
-use crate::support::{Program, ends_with};
+use crate::support::{Program, ends_with, finished};
 
 /// Tenant `a` with a room and a booking.
 fn with_rows() -> Program {
@@ -321,6 +321,45 @@ fn a_dump_goes_into_a_pipe_and_to_where_a_link_leads() {
         dump(&link);
         let written = std::fs::read_to_string(&file).expect("read");
         assert!(written.contains("Blue"), "{written}");
+    }
+}
+
+#[test]
+fn dumps_into_a_stream_that_is_open_come_one_behind_the_other() {
+    let program = Program::with_tenants(&["a", "b"]);
+    program.sql(
+        "INSERT INTO a.rooms (name) VALUES ('Blue'); INSERT INTO b.rooms (name) VALUES ('Green')",
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let [file, link] = ["file", "link"].map(|name| directory.path().join(name));
+    std::os::unix::fs::symlink("/dev/stdout", &link).expect("a link");
+    let link = link.to_str().expect("a path");
+    for (path, stream) in [
+        ("/dev/stdout", ">>"),
+        (link, ">>"),
+        ("/proc/self/fd/1", ">"),
+        ("/dev/stderr", "2>"),
+        ("/dev/fd/3", "3>>"),
+        ("/dev/fd/3", "3>"),
+    ] {
+        std::fs::write(&file, "what was there\n").expect("written");
+        let dump = |schema: &str| format!("\"$0\" dump_tenant {schema} -o {path}");
+        let script = format!("{{ {} && {}; }} {stream} \"$1\"", dump("a"), dump("b"));
+        let ran = finished(
+            Command::new("sh")
+                .args(["-c", &script, env!("CARGO_BIN_EXE_manage-program")])
+                .arg(&file)
+                .env("DATABASE_URL", program.url()),
+        );
+        assert_eq!(ran.code, 0, "{path}: {ran:?}");
+        let written = std::fs::read_to_string(&file).expect("read");
+        let at = |text: &str| written.find(text);
+        assert!(
+            at("Blue").is_some() && at("Blue") < at("Green"),
+            "{path}: {written}"
+        );
+        let kept = at("what was there").is_some();
+        assert_eq!(kept, stream.ends_with(">>"), "{path}: {written}");
     }
 }
 
