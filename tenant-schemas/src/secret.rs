@@ -1,92 +1,92 @@
 //! What must not be seen of a database URL: connecting, without telling anyone the password.
 
 use diesel::pg::PgConnection;
-use diesel::{Connection as _, ConnectionError};
+use diesel::{Connection as _, ConnectionError, ConnectionResult};
 
 use crate::error::{Error, Result};
 
 /// Connects.
 ///
-/// libpq repeats what it can't read of a URL; where that may be the password, `***` stands in its place.
+/// libpq repeats what it can't read of a URL; since that may be the password, `***` stands in its place.
 pub(crate) fn connect(database_url: &str) -> Result<PgConnection> {
+    establish(database_url).map_err(Error::Connect)
+}
+
+/// As [`connect`], with an error of Diesel's.
+pub(crate) fn establish(database_url: &str) -> ConnectionResult<PgConnection> {
     PgConnection::establish(database_url).map_err(|error| {
-        Error::Connect(match error {
-            ConnectionError::BadConnection(message) => {
-                ConnectionError::BadConnection(without_password(&message, database_url))
-            }
-            other => other,
+        ConnectionError::BadConnection(match error {
+            ConnectionError::BadConnection(message) => without_password(&message, database_url),
+            // It has the whole URL in it.
+            ConnectionError::InvalidCString(_) => "the database URL has a zero byte".to_owned(),
+            other => return other,
         })
     })
 }
 
 fn without_password(message: &str, url: &str) -> String {
     // Then it has read the URL.
-    if message.starts_with("connection to server") {
+    let was_read = [
+        "connection to server",
+        "could not connect to server",
+        "FATAL",
+    ]
+    .into_iter()
+    .any(|beginning| message.starts_with(beginning));
+    // So it has here, but what it took for the host is the end of a password that has a `@`.
+    let is_host = match message.split('"').collect::<Vec<_>>()[..] {
+        ["could not translate host name ", host, _] => !is_in_password(host, url),
+        _ => false,
+    };
+    if was_read || is_host {
         return message.to_owned();
     }
-    let passwords = passwords(url);
-    let secret = |text: &str| {
-        !text.is_empty()
-            && (text.contains("://")
-                || text.contains('@')
-                || passwords.iter().any(|password| password.contains(text)))
-    };
-    let quoted = message.split('"').enumerate().map(|(place, text)| {
-        let is_quoted = place % 2 == 1;
-        if is_quoted && secret(text) {
-            "***"
-        } else {
-            text
-        }
-    });
-    quoted.collect::<Vec<_>>().join("\"")
+    // What is repeated may have quotes too.
+    match message.split_once('"') {
+        Some((before, _)) => format!("{before}***"),
+        None => message.to_owned(),
+    }
 }
 
-/// What may be a password, in a URL that need not be one.
-fn passwords(url: &str) -> Vec<&str> {
-    let authority = url
+fn is_in_password(host: &str, url: &str) -> bool {
+    let password = url
         .split_once("://")
         .and_then(|(_, rest)| rest.rsplit_once('@'))
         .and_then(|(user, _)| user.split_once(':'))
         .map(|(_, password)| password);
-    let settings = url.split("password").skip(1).filter_map(|rest| {
-        let value = rest.trim_start().strip_prefix('=')?;
-        // Up to the name of the next setting.
-        Some(match value.split_once(['=', '&']) {
-            Some((value, _)) => value.rsplit_once(' ').map_or(value, |(value, _)| value),
-            None => value,
-        })
-    });
-    authority.into_iter().chain(settings).collect()
+    host.contains('@') || password.is_some_and(|password| password.contains(host))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::TenantConnection;
 
     #[test]
     fn no_message_has_the_password() {
         for (url, kept) in [
-            ("postgre://u:secret@h/db", "missing \"=\" after \"***\""),
-            ("postgre://u:sec=ret@h/db", "invalid connection option"),
-            (
-                "postgres://u:sec%ret@h/db",
-                "percent-encoded token: \"***\"",
-            ),
-            (
-                "postgres://u:sec/ret@h/db",
-                "for connection option \"port\"",
-            ),
-            ("postgres://h:secret/db?password=sec%ret", "percent-encoded"),
-            ("host=h password=a secret", "missing \"=\" after \"***\""),
-            ("password=it secret host=h", "missing \"=\" after \"***\""),
+            ("postgre://u:secret@h/db", "missing ***"),
+            ("postgre://u:sec=ret@h/db", "invalid connection option ***"),
+            ("postgre://u:pa\"secret@h", "missing ***"),
+            ("postgres://u:sec%ret@h/db", "percent-encoded token: ***"),
+            ("postgres://u:se\"c%ret@h/db", "percent-encoded token: ***"),
+            ("postgres://u:sec/ret@h/db", "invalid integer value ***"),
+            ("postgres://h/db?password=sec%ret", "percent-encoded"),
+            ("postgres://h/db?password=pa&secret", "separator ***"),
+            ("host=h password=a secret", "missing ***"),
+            ("password=it secret host=h", "missing ***"),
+            ("postgres://u:sec\0ret@h/db", "a zero byte"),
         ] {
             let error = connect(url).err().expect("no URL");
             let text = crate::error::chain(&error);
-            assert!(
-                !text.contains("sec") && !text.contains("ret@") && text.contains(kept),
-                "{url}: {text}"
-            );
+            let direct = TenantConnection::establish(url).expect_err("no URL");
+            for said in [&text, &direct.to_string(), &format!("{error:?}{direct:?}")] {
+                assert!(
+                    !said.contains("se\"") && !said.contains("sec") && !said.contains("ret"),
+                    "{url}: {said}"
+                );
+            }
+            assert!(text.contains(kept), "{url}: {text}");
         }
     }
 
@@ -97,7 +97,12 @@ mod tests {
         assert_eq!(message("postgres://u:u@h/db", refused), refused);
         let host = "could not translate host name \"db\" to address: Name or service not known";
         assert_eq!(message("postgres://u:secret@db/x", host), host);
+        // Where the password has a `@`, its end is no host.
+        for url in ["postgres://u:se@db@h/x", "postgres://u:se@db/cret@h/x"] {
+            assert_eq!(message(url, host), "could not translate host name ***");
+        }
         let option = "invalid connection option \"hst\"";
-        assert_eq!(message("password=secret hst=h", option), option);
+        let told = "invalid connection option ***";
+        assert_eq!(message("password=secret hst=h", option), told);
     }
 }

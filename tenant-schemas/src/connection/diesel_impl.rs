@@ -32,7 +32,7 @@ impl Connection for TenantConnection {
     type TransactionManager = TenantTransactionManager;
 
     fn establish(database_url: &str) -> ConnectionResult<Self> {
-        PgConnection::establish(database_url).map(Self::new)
+        crate::secret::establish(database_url).map(Self::new)
     }
 
     fn execute_returning_count<T>(&mut self, source: &T) -> QueryResult<usize>
