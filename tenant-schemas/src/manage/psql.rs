@@ -17,7 +17,8 @@ use super::targets;
 ///
 /// It connects as the program does, with the options of the database URL, or else those of `PGOPTIONS`; what
 /// the program's `on_connect` sets is not there. Unqualified names are the tenant's: if the path does not
-/// arrive, psql is not started. What follows SCHEMA goes to psql, whose exit code is that of this command.
+/// arrive, psql is not started. The database is the program's, and another (`-d`) is refused. What follows
+/// SCHEMA goes to psql, whose exit code is that of this command.
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +43,12 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
         .args
         .split_first()
         .ok_or_else(|| Failure::usage("which schema?"))?;
+    if names_database(args) {
+        return Err(Failure::usage(
+            "psql would go to the database of its own `-d`, where nobody looks which schema it is in: \
+             leave `-d` out, or set DATABASE_URL to what it names",
+        ));
+    }
     let target = targets::one(tenancy, schema)?;
     // A missing schema would be skipped in silence, and `public` be read.
     drop(tenancy.schema(&target.schema)?);
@@ -89,6 +96,39 @@ pub(super) fn run<T: TenantModel>(args: &Args, context: &Context<T>) -> Done {
     }
     let status = psql.command().args(args).status().map_err(not_started)?;
     Ok(exit(status))
+}
+
+/// Whether psql would connect elsewhere, by `-d` or `--dbname`, however they are written.
+fn names_database(args: &[String]) -> bool {
+    // Those with a value, which may look like an option.
+    let short = "cdfFhLoPpRTUv";
+    let long = "command dbname field-separator file host log-file output port pset record-separator set \
+                table-attr username variable";
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            return false;
+        }
+        let (is_database, value_follows) = if let Some(option) = arg.strip_prefix("--") {
+            // It may be cut short.
+            let name = option.split('=').next().unwrap_or_default();
+            let takes_value = long.split(' ').any(|long| long.starts_with(name));
+            ("dbname".starts_with(name), takes_value && name == option)
+        } else if let Some(options) = arg.strip_prefix('-') {
+            let first = options.find(|option| short.contains(option));
+            let from_there = first.map_or("", |first| &options[first..]);
+            (from_there.starts_with('d'), from_there.len() == 1)
+        } else {
+            (false, false)
+        };
+        if is_database {
+            return true;
+        }
+        if value_follows {
+            args.next();
+        }
+    }
+    false
 }
 
 /// How psql is called.
@@ -139,6 +179,48 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_database_is_seen_and_what_looks_like_one_is_not() {
+        let named = |args: &str| {
+            let args: Vec<String> = args.split(' ').map(ToOwned::to_owned).collect();
+            names_database(&args)
+        };
+        for args in [
+            "-d x",
+            "-dx",
+            "-Atd x",
+            "-d",
+            "--dbname x",
+            "--dbname=x",
+            "--db=x",
+            "-c 1 -d x",
+            "--command=1 -d x",
+            "x -d y",
+            "-v a=1 -dx",
+            "--no-psqlrc -d x",
+            "-1d x",
+        ] {
+            assert!(named(args), "{args}");
+        }
+        for args in [
+            "",
+            "x",
+            "-c -d",
+            "-Atc -d",
+            "-cd",
+            "--command -d",
+            "--comm -d",
+            "-- -d",
+            "-vd=1",
+            "--set d=1",
+            "-v d=1",
+            "-AtF d",
+            "--no-psqlrc",
+        ] {
+            assert!(!named(args), "{args}");
+        }
+    }
 
     #[test]
     fn a_path_survives_the_options() {

@@ -222,6 +222,14 @@ fn psql_does_not_start_where_its_path_does_not_arrive() {
         ],
     );
     assert_eq!(ran.out, "");
+    // Its own arguments lead nowhere else either.
+    let mut command = program.command();
+    command
+        .args(["psql", "a", "-XAt", "-d", &url, "-c", names])
+        .env("PGSERVICEFILE", services.path());
+    let ran = finished(&mut command);
+    ran.fails(2, &["leave `-d` out"]);
+    assert_eq!(ran.out, "");
     // The way out.
     let url = format!("{url}&options=-c%20statement_timeout%3D61s");
     assert_eq!(run(&url, names).out, "Blue\n");
