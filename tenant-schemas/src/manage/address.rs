@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 pub(super) struct Address {
     /// Everything but the password and the options.
     pub(super) url: String,
+    /// Whether that is a URL, or a string of `name=value`.
+    is_url: bool,
     pub(super) password: Option<String>,
     pub(super) options: Option<String>,
 }
@@ -22,6 +24,7 @@ impl Address {
         }
         let mut address = Self {
             url: String::new(),
+            is_url: false,
             password: None,
             options: None,
         };
@@ -51,6 +54,7 @@ impl Address {
         let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut address = Self {
             url: String::new(),
+            is_url: true,
             password: password.filter(|password| !password.is_empty()),
             options: None,
         };
@@ -74,7 +78,7 @@ impl Address {
 
     /// Adds a setting to a URL that may have others.
     fn add(&mut self, name: &str, value: &str) {
-        if self.url.contains("://") {
+        if self.is_url {
             let mark = if self.url.contains('?') { '&' } else { '?' };
             self.url = format!("{}{mark}{name}={}", self.url, encoded(value));
         } else {
@@ -204,6 +208,12 @@ mod tests {
             Some("it's mine"),
             Some("-c a=1"),
         );
+        check(
+            "host=h application_name=http://x user=u password=s",
+            "host='h' application_name='http://x' user='u'",
+            Some("s"),
+            None,
+        );
         check("password=s dbname=''", "dbname=''", Some("s"), None);
         check("", "", None, None);
     }
@@ -214,6 +224,10 @@ mod tests {
         assert_eq!(
             with("host=h options=-ca=1"),
             r#"host='h' options='-c p="a",\\ \'b\''"#
+        );
+        assert_eq!(
+            with("application_name=http://x options=-ca=1 user=u"),
+            r#"application_name='http://x' user='u' options='-c p="a",\\ \'b\''"#
         );
         assert_eq!(
             with("postgres://h/d?options=-ca%3D1"),
