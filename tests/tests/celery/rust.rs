@@ -60,20 +60,7 @@ fn a_task_of_a_worker_that_was_killed_is_done_once() {
         "Theirs",
     );
     world.producer().send(&to(&acme, "Blue")).expect("sent");
-    let child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["rust::the_worker_that_is_killed", "--exact", "--nocapture"])
-        .env(URL, world.db.database.url())
-        .env(REDIS, world.redis.url())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = Running(child.expect("the worker starts"));
-    let stdout = child.0.stdout.take().expect("its output");
-    let line = BufReader::new(stdout)
-        .lines()
-        .map_while(Result::ok)
-        .find(|line| line.contains("in the middle"));
-    assert!(line.is_some(), "the worker did not get as far");
+    let child = in_the_middle(&world);
     // The room is there to be lost: in a transaction that is open.
     let open = "SELECT count(*)::text AS value FROM pg_stat_activity \
                 WHERE datname = current_database() AND state = 'idle in transaction' \
@@ -91,6 +78,25 @@ fn a_task_of_a_worker_that_was_killed_is_done_once() {
     let messages: usize = raw.hlen("tenant_schemas.rust.messages").expect("a hash");
     let in_work: usize = raw.zcard("tenant_schemas.rust.in_work").expect("a set");
     assert_eq!((messages, in_work), (0, 0), "nobody will do it again");
+}
+
+/// A worker that is in the middle of its first task, and is killed with this value.
+fn in_the_middle(world: &World) -> Running {
+    let child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["rust::the_worker_that_is_killed", "--exact", "--nocapture"])
+        .env(URL, world.db.database.url())
+        .env(REDIS, world.redis.url())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = Running(child.expect("the worker starts"));
+    let stdout = child.0.stdout.take().expect("its output");
+    let line = BufReader::new(stdout)
+        .lines()
+        .map_while(Result::ok)
+        .find(|line| line.contains("in the middle"));
+    assert!(line.is_some(), "the worker did not get as far");
+    child
 }
 
 /// Not a test of its own: the worker that the task of the next one ends.
@@ -331,6 +337,26 @@ fn c120_a_task_that_names_a_schema_alone_is_retried_in_the_same_tenant_when_it_w
     assert_eq!(heir_now, [heir.id.to_string()], "it has the name");
     assert_eq!(
         (rooms(acme.id), rooms(heir.id)),
+        (vec!["Blue".to_owned()], vec![])
+    );
+}
+
+#[test]
+fn c120_a_task_that_names_a_schema_alone_is_done_again_in_the_same_tenant_when_its_worker_was_killed()
+ {
+    let Some(world) = World::start() else { return };
+    let [mut acme, mut heir] = world.db.tenants(["acme", "globex"]);
+    send_by_name(&world, &acme, "Blue");
+    drop(in_the_middle(&world));
+    let mut public = world.db.tenancy.public().expect("public");
+    acme.rename(&mut public, &name("acme_inc"))
+        .and_then(|()| heir.rename(&mut public, &name("acme")))
+        .expect("renamed");
+    working(&world.hotel_worker(), || {
+        until(|| !world.rooms(&acme).is_empty() || !world.rooms(&heir).is_empty());
+    });
+    assert_eq!(
+        (world.rooms(&acme), world.rooms(&heir)),
         (vec!["Blue".to_owned()], vec![])
     );
 }

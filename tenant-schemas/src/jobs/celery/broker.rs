@@ -146,6 +146,20 @@ impl Keys {
             .invoke(conn)
     }
 
+    /// Puts another message in the place of one that was taken, unless another worker has it.
+    pub(super) fn note(
+        &self,
+        conn: &mut Connection,
+        taken: &Taken,
+        message: &str,
+    ) -> RedisResult<()> {
+        Script::new(include_str!("lua/note.lua"))
+            .key(&self.messages)
+            .arg(&taken.ticket)
+            .arg(" ".repeat(taken.lost()) + message)
+            .invoke(conn)
+    }
+
     /// Is done with a message, and sends another in its place, if any; `false` if another worker has it.
     pub(super) fn finish(
         &self,

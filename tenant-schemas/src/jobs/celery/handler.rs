@@ -15,9 +15,13 @@ use crate::tenancy::Tenancy;
 use super::message::{Message, PUBLIC, SCHEMA, Whose};
 use super::{CeleryTask, Delivery};
 
-/// Does what a message says, and returns what came of it. Notes in the message which tenant that was.
-pub(super) type Handler<T> =
-    Box<dyn Fn(&Tenancy<T>, &mut Message) -> Result<Value, JobError> + Send + Sync>;
+/// Does what a message says, and returns what came of it. A message that does not say which tenant had its
+/// schema gets a note of it, and is shown before the work begins.
+pub(super) type Handler<T> = Box<
+    dyn Fn(&Tenancy<T>, &mut Message, &mut dyn FnMut(&Message)) -> Result<Value, JobError>
+        + Send
+        + Sync,
+>;
 
 /// The handler of a tenant's task.
 pub(super) fn in_tenant<T, J, R, E>(
@@ -29,9 +33,11 @@ where
     R: Serialize,
     E: Into<BoxError>,
 {
-    Box::new(move |tenancy, message| {
+    Box::new(move |tenancy, message, show| {
         let tenant = tenant_of(tenancy, message)?;
-        message.pin(&tenant);
+        if message.pin(&tenant) {
+            show(message);
+        }
         let envelope = InTenant::by_ref(tenant, delivery::<J>(message)?);
         tenancy.run_job(&envelope, |conn, delivery| result_of(work(conn, delivery)))
     })
@@ -47,7 +53,7 @@ where
     R: Serialize,
     E: Into<BoxError>,
 {
-    Box::new(move |tenancy, message| {
+    Box::new(move |tenancy, message, _| {
         let public = tenancy.registry().public().as_str();
         let whose = match message.whose().map_err(refused)? {
             Whose::Unsaid => None,

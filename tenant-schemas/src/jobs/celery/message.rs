@@ -128,8 +128,10 @@ impl Message {
     }
 
     /// Says which tenant has the schema that the message names: it is that one's, however often it is tried.
-    pub(super) fn pin(&mut self, tenant: &TenantRef) {
-        self.headers.insert(TENANT.to_owned(), tenant.id().into());
+    /// Returns whether it did not say so before.
+    pub(super) fn pin(&mut self, tenant: &TenantRef) -> bool {
+        let id = Value::from(tenant.id());
+        self.headers.insert(TENANT.to_owned(), id.clone()) != Some(id)
     }
 
     /// The same task for another try.

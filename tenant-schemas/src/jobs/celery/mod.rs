@@ -50,8 +50,8 @@
 //! Python knows tenants by their schemas' names, and so does a task that Python
 //! sent: it runs in the tenant that has the schema now, and fails with
 //! [`JobError::NoSuchTenant`](crate::jobs::JobError::NoSuchTenant) if none has; its
-//! retries run in the same tenant, whatever that is called by then. A
-//! [`Producer`] says which tenant it means as well, by its key in a header
+//! retries run in the same tenant, whatever that is called by then, and so does the
+//! next try after its worker was killed. A [`Producer`] says which tenant it means as well, by its key in a header
 //! `_tenant_id`, which Python does not look at: between Rust and Rust, a tenant
 //! that was renamed is followed, as with [`InTenant`](crate::jobs::InTenant).
 //!

@@ -294,7 +294,14 @@ impl<T: TenantModel> Worker<T> {
                 let time = (eta - now).to_std().unwrap_or_default();
                 return put_off(keys, taken, time, line);
             }
-            _ => self.outcome(&mut message),
+            _ => self.outcome(&mut message, &mut |message| {
+                let noted = line.ask("noting whose a task is", |conn| {
+                    keys.note(conn, taken, &message.written())
+                });
+                if let Err(error) = noted {
+                    log::error!("a task that is lost now goes by the name of its schema: {error}");
+                }
+            }),
         };
         let (id, task) = message.names();
         outcome.log(id, task);
@@ -316,12 +323,12 @@ impl<T: TenantModel> Worker<T> {
         self.finish(keys, taken, again.as_deref(), line);
     }
 
-    fn outcome(&self, message: &mut Message) -> Outcome {
+    fn outcome(&self, message: &mut Message, show: &mut dyn FnMut(&Message)) -> Outcome {
         let Some(handler) = self.handlers.get(message.names().1) else {
             return Outcome::NotRegistered;
         };
         // A thread that ended with a panic would be missing from then on.
-        let result = catch_unwind(AssertUnwindSafe(|| handler(&self.tenancy, message)));
+        let result = catch_unwind(AssertUnwindSafe(|| handler(&self.tenancy, message, show)));
         let result = result.unwrap_or_else(|panic| {
             Err(JobError::Refused {
                 reason: format!("reading it panicked: {}", panic_message(&*panic)),
