@@ -680,3 +680,43 @@ fn a_producer_finds_redis_again() {
         serde_json::from_str(&world.list("rust")[0]).expect("JSON");
     assert_eq!(headers["headers"]["_schema_name"], "acme");
 }
+
+#[test]
+fn a_producer_follows_when_its_redis_has_become_a_replica() {
+    let (Some(world), Some(next)) = (World::start(), Redis::start()) else {
+        return;
+    };
+    let acme = world.db.tenant("acme");
+    let directory = tempfile::TempDir::with_prefix("failover").expect("a directory");
+    let address = directory.path().join("socket");
+    std::os::unix::fs::symlink(world.redis.socket(), &address).expect("a link");
+    let url = format!("redis+unix://{}", address.display());
+    let producer = Producer::new(&url).expect("a URL").queue("rust");
+    producer.send(&to(&acme, "Blue")).expect("sent");
+    let mut raw = world.raw_redis();
+    let () = ::redis::cmd("REPLICAOF")
+        .arg(&["127.0.0.1", "1"])
+        .query(&mut raw)
+        .expect("a replica");
+    let error = producer.send(&to(&acme, "Red")).expect_err("read only");
+    assert!(matches!(error, CeleryError::Redis { .. }), "{error:?}");
+    // Connected to the old one, again.
+    let () = ::redis::cmd("REPLICAOF")
+        .arg(&["NO", "ONE"])
+        .query(&mut raw)
+        .expect("none");
+    producer.send(&to(&acme, "Green")).expect("sent");
+    let () = ::redis::cmd("REPLICAOF")
+        .arg(&["127.0.0.1", "1"])
+        .query(&mut raw)
+        .expect("a replica");
+    std::fs::remove_file(&address).expect("no link");
+    std::os::unix::fs::symlink(next.socket(), &address).expect("a link");
+    producer
+        .send(&to(&acme, "White"))
+        .expect("sent to the next");
+    let client = ::redis::Client::open(next.url()).expect("a URL");
+    let mut raw = client.get_connection().expect("Redis answers");
+    let there: usize = raw.llen("rust").expect("a list");
+    assert_eq!((world.list("rust").len(), there), (2, 1));
+}

@@ -52,8 +52,9 @@ impl Producer {
 
     /// Sends a tenant's task; returns its identifier, for Python's `AsyncResult`.
     ///
-    /// It is sent at once: in a transaction, send it after the commit. An error about sending it may mean
-    /// that Redis has it all the same, and could not say so.
+    /// It is sent at once: in a transaction, send it after the commit. If Redis refuses it, as one that is a
+    /// replica now, it is sent once more, on a new connection. Where no answer comes, the error may mean
+    /// that Redis has it all the same.
     ///
     /// # Errors
     ///
@@ -117,15 +118,20 @@ impl Producer {
         let message = Message::new(&id, J::NAME, &kwargs, tenant, queue, &labels).written();
         let key = list(queue, labels.priority);
         let mut kept = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that was idle may be gone, which shows only when it is used. A task is sent on no other
-        // connection after one that did not answer: it may be there.
+        // One that was idle may be gone, which shows only when it is used.
         let alive = |mut conn: Connection| conn.check_connection().then_some(conn);
         let mut conn = match kept.0.take().and_then(alive) {
             Some(conn) => conn,
             None => self.broker.connect()?,
         };
-        conn.lpush::<_, _, u64>(&key, &message)
-            .map_err(|source| self.broker.failed("sending a task", source))?;
+        let mut pushed = conn.lpush::<_, _, u64>(&key, &message);
+        // A task is sent on no other connection after one that did not answer: it may be there. What was
+        // refused is not.
+        if pushed.as_ref().is_err_and(|error| error.code().is_some()) {
+            conn = self.broker.connect()?;
+            pushed = conn.lpush(&key, &message);
+        }
+        pushed.map_err(|source| self.broker.failed("sending a task", source))?;
         kept.0 = Some(conn);
         Ok(id)
     }
