@@ -271,7 +271,8 @@ impl Storage {
     /// If the store fails, with some of them removed perhaps: call it again. If another program wrote a
     /// key that `object_store` has no location for, as one with `//` in it, each call fails with
     /// its name: remove that one with the tools of the store. The marker of a folder, a key that ends
-    /// with `/`, has no location either: it stays, and is in the way of nothing.
+    /// with `/`, has no location either: it stays and keeps no other from the name, but listings show
+    /// its name to whoever gets that schema next. Remove those with the tools of the store too.
     pub async fn remove_tenant(&self, schema: &SchemaName) -> Result<(), StorageError> {
         if let Place::Disk { root, path } = &self.0 {
             let directory = schema.directory_name();
