@@ -24,6 +24,10 @@ pub(crate) fn establish(database_url: &str) -> ConnectionResult<PgConnection> {
     })
 }
 
+/// What libpq reads.
+const FORMS: &str = "where a database URL is `postgres://user:password@host/database`, with `%40` for a `@` in the \
+                     password and the like, or `host=.. user=.. password=.. dbname=..`";
+
 fn without_password(message: &str, url: &str) -> String {
     // Then it has read the URL.
     let was_read = [
@@ -43,7 +47,7 @@ fn without_password(message: &str, url: &str) -> String {
     }
     // What is repeated may have quotes too.
     match message.split_once('"') {
-        Some((before, _)) => format!("{before}***"),
+        Some((before, _)) => format!("{before}***, {FORMS}"),
         None => message.to_owned(),
     }
 }
@@ -99,10 +103,11 @@ mod tests {
         assert_eq!(message("postgres://u:secret@db/x", host), host);
         // Where the password has a `@`, its end is no host.
         for url in ["postgres://u:se@db@h/x", "postgres://u:se@db/cret@h/x"] {
-            assert_eq!(message(url, host), "could not translate host name ***");
+            let told = format!("could not translate host name ***, {FORMS}");
+            assert_eq!(message(url, host), told);
         }
         let option = "invalid connection option \"hst\"";
-        let told = "invalid connection option ***";
+        let told = format!("invalid connection option ***, {FORMS}");
         assert_eq!(message("password=secret hst=h", option), told);
     }
 }

@@ -50,7 +50,10 @@ fn a_server_that_can_not_be_reached_is_an_error_at_once() {
         &connect_error("postgres://u@no-such-host.invalid/db"),
         &["no-such-host.invalid"],
     );
-    says(&connect_error("http://example.com"), &["http"]);
+    says(
+        &connect_error("http://example.com"),
+        &["missing ***", "`postgres://user:password@host/database`"],
+    );
 }
 
 #[test]
