@@ -85,7 +85,8 @@ pub trait CloneTenant: TenantModel {
     /// Types, tables, keys, indexes, views, functions, triggers, policies,
     /// comments, owners and grants are copied from the catalog, and whatever
     /// referred to something in this tenant's schema refers to its copy.
-    /// That holds for values of the types `regclass`, `regtype`, `regproc` and `regprocedure` too.
+    /// That holds for values of the types `regclass`, `regtype`, `regproc` and `regprocedure` too;
+    /// one that stands for something that is not copied, such as a foreign table, is 0, and a warning.
     /// Function bodies are text: where they name the schema without doubt the
     /// new name is put, everything else is a warning; so is a string that has the name, as an argument of a trigger.
     ///
@@ -296,6 +297,11 @@ fn clone_schema(
     Session::enter(conn, target).map_err(making)?;
     run(conn, &structure.before, target)?;
     copy_rows(conn, source, &structure, data)?;
+    let lost = if data {
+        structure.lost(conn).map_err(making)?
+    } else {
+        Vec::new()
+    };
     run(conn, &structure.after, target)?;
     if let Some([dependent, object]) = catalog::dependent(conn, oid).map_err(reading)? {
         return Err(Error::PointsBack {
@@ -305,7 +311,9 @@ fn clone_schema(
         });
     }
     session.end(conn).map_err(making)?;
-    Ok(structure.remarks(data))
+    let mut remarks = structure.remarks(data);
+    remarks.extend(lost);
+    Ok(remarks)
 }
 
 fn copy_rows(

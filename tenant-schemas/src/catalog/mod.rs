@@ -6,6 +6,7 @@ pub(crate) mod queries;
 mod session;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use diesel::pg::PgConnection;
 use diesel::prelude::*;
@@ -34,6 +35,8 @@ pub(crate) struct Structure {
     remarks: Vec<String>,
     /// What a person should know besides of the copy of the rows.
     of_rows: Vec<String>,
+    /// Questions to the rows and their copy, one for each column that stands for objects.
+    standing: Vec<String>,
     /// What can't be made again since it needs something that can't be copied, in words.
     pub(crate) impossible: Vec<String>,
 }
@@ -46,6 +49,15 @@ impl Structure {
             remarks.extend(self.of_rows);
         }
         remarks
+    }
+
+    /// What stands for nothing in the copied rows, since what it stood for has no copy. The copy has to be the path.
+    pub(crate) fn lost(&self, conn: &mut PgConnection) -> QueryResult<Vec<String>> {
+        if self.standing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lost: Vec<Line> = diesel::sql_query(self.standing.join(" UNION ALL ")).load(conn)?;
+        Ok(lost.into_iter().map(|line| line.text).collect())
     }
 
     /// An error if another schema can't be made like this one.
@@ -99,6 +111,8 @@ const KINDS: [(&str, Form); 18] = [
 const FUNCTION_RANK: usize = 3;
 /// The kinds up to this one have to be there before rows are.
 const LAST_EARLY_RANK: usize = 5;
+/// The kinds from keys to materialized views: too, if rows have values that stand for them, by number or by name.
+const NAMED_RANKS: RangeInclusive<usize> = 9..=13;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -195,7 +209,21 @@ pub(crate) fn read(
             structure.impossible.push(format!("{name} needs {needed}"));
         }
     }
-    let (order, early) = order::order(&nodes, &edges, |rank| rank <= LAST_EARLY_RANK);
+    structure.standing = lines(conn, queries::STANDING)?
+        .into_iter()
+        .map(|line| line.text)
+        .collect();
+    structure.of_rows = lines(conn, queries::NUMBERED)?
+        .into_iter()
+        .map(|line| {
+            let column = line.text;
+            format!("{column}, is copied as it is, and may stand for something of schema {schema}")
+        })
+        .collect();
+    let are_named = !structure.standing.is_empty() || !structure.of_rows.is_empty();
+    let (order, early) = order::order(&nodes, &edges, |rank| {
+        rank <= LAST_EARLY_RANK || are_named && NAMED_RANKS.contains(&rank)
+    });
     let populated: HashSet<u32> = load::<Object>(conn, queries::POPULATED, oid)?
         .iter()
         .map(|view| view.object)
@@ -237,13 +265,6 @@ pub(crate) fn read(
         }
     }
     structure.tables = load(conn, queries::ROWS, oid)?;
-    structure.of_rows = lines(conn, queries::NUMBERED)?
-        .into_iter()
-        .map(|line| {
-            let column = line.text;
-            format!("{column}, is copied as it is, and may stand for something of schema {schema}")
-        })
-        .collect();
     structure.sequences = lines(conn, queries::COUNTERS)?
         .into_iter()
         .map(|line| line.text)

@@ -655,6 +655,58 @@ fn what_others_do_beside_a_clone_is_not_the_clone_s() {
 }
 
 #[test]
+fn c64_values_that_stand_for_what_is_made_late_or_never_are_not_the_originals_either() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    run(
+        &db,
+        &acme,
+        "CREATE VIEW names AS SELECT name FROM rooms; CREATE INDEX by_name ON rooms (name); \
+         CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM rooms; \
+         CREATE TYPE mood AS ENUM ('calm'); \
+         CREATE FUNCTION f(mood) RETURNS void LANGUAGE sql AS 'SELECT'; \
+         CREATE FUNCTION f(integer) RETURNS void LANGUAGE sql AS 'SELECT'; \
+         CREATE TABLE watched (id integer PRIMARY KEY, rel regclass, type regtype, fn regproc NOT NULL); \
+         INSERT INTO watched VALUES (1, 'names', 'names', 'f(integer)'::regprocedure::oid), \
+           (2, 'by_name', 'counted', 'f(mood)'::regprocedure::oid), (3, 'counted', NULL, 0), \
+           (4, 'rooms_pkey', 'names[]', 'now')",
+    );
+    // Where functions have one name, a function is said by its arguments.
+    let all =
+        "SELECT concat_ws(' ', rel, type, fn::oid::regprocedure) AS value FROM watched ORDER BY id";
+    let original = ask(&db, &acme, all);
+    assert_eq!(original[0], "names names f(integer)");
+    let mut conn = db.tenancy.public().expect("public");
+    let options = CloneOptions::new().data(true);
+    let mut copy = client("copy");
+    let copied = acme.clone_to(&mut conn, &mut copy, options);
+    assert_eq!(copied.expect("cloned").warnings, [""; 0]);
+    assert_eq!(ask(&db, &copy, all), original);
+    let theirs = "SELECT count(*)::text AS value FROM copy.watched JOIN pg_class ON pg_class.oid = rel \
+         WHERE relnamespace <> 'copy'::regnamespace";
+    assert_eq!(db.strings(theirs), ["0"]);
+
+    run(
+        &db,
+        &acme,
+        "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER far FOREIGN DATA WRAPPER far; \
+         CREATE FOREIGN TABLE abroad (id integer) SERVER far; \
+         INSERT INTO watched VALUES (5, 'abroad', 'abroad', 'now')",
+    );
+    let mut lacking = client("lacking");
+    let copied = acme.clone_to(&mut conn, &mut lacking, options);
+    let warnings = copied.expect("cloned").warnings.join("\n");
+    for column in ["rel", "type"] {
+        let warning = format!(
+            "column watched.{column} is 0, which stands for nothing, where what it stood for has no copy"
+        );
+        assert!(warnings.contains(&warning), "{warnings}");
+    }
+    assert!(!warnings.contains("watched.fn"), "{warnings}");
+    assert_eq!(ask(&db, &lacking, all).last().expect("a row"), "- - now()");
+}
+
+#[test]
 fn a_copy_that_would_need_the_original_is_not_made() {
     let db = Db::new();
     let acme = db.tenant("acme");

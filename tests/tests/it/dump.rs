@@ -480,3 +480,24 @@ fn c65_what_no_copy_can_be_made_of_is_an_error_if_a_part_needs_it_and_left_out_i
         );
     }
 }
+
+#[test]
+fn c64_a_dump_restores_values_that_stand_for_a_view_or_an_index() {
+    let db = Db::new();
+    let acme = db.tenant("acme");
+    let mut conn = db.tenancy.tenant(&acme).expect("acme");
+    conn.batch_execute(
+        "CREATE VIEW names AS SELECT name FROM rooms; \
+         CREATE TABLE watched (rel regclass, kin regclass[]); \
+         INSERT INTO watched VALUES ('names', '{rooms_pkey}')",
+    )
+    .expect("made");
+    let mut file = Vec::new();
+    acme.dump_to(&mut conn, &mut file, DumpOptions::new().data(true))
+        .expect("dumped");
+    drop(conn);
+    restore(&db, "copy", &file).expect("restored");
+    let copied = "SELECT count(*)::text AS value FROM copy.watched \
+         WHERE rel = 'copy.names'::regclass AND kin = '{copy.rooms_pkey}'";
+    assert_eq!(db.strings(copied), ["1"]);
+}

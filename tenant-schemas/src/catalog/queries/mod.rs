@@ -78,24 +78,34 @@ const STORED: &str = "FROM @pg_attribute AS a JOIN @pg_type AS t ON t.oid = a.at
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''";
 
 /// The types that stand for an object by its number, and what stands for the same object in the copy, if `#` is one of the
-/// schema's.
+/// schema's: 0, which is nothing, if the copy has none.
 const MOVED: &str = "\
-('@regclass'::@regtype, 'coalesce((SELECT @format(''%I.%I'', @current_schema(), o.relname)::@regclass \
+('@regclass'::@regtype, 'coalesce((SELECT coalesce((SELECT n.oid FROM @pg_class AS n \
+    WHERE n.relname = o.relname AND n.relnamespace = {home}), 0::@oid)::@regclass \
     FROM @pg_class AS o WHERE o.oid = # AND o.relnamespace = {schema}), #)'), \
-('@regtype', 'coalesce((SELECT @format(''%I.%I'', @current_schema(), o.typname)::@regtype \
+('@regtype', 'coalesce((SELECT coalesce((SELECT n.oid FROM @pg_type AS n \
+    WHERE n.typname = o.typname AND n.typnamespace = {home}), 0::@oid)::@regtype \
     FROM @pg_type AS o WHERE o.oid = # AND o.typnamespace = {schema}), #)'), \
-('@regproc', 'coalesce((SELECT @format(''%I.%I'', @current_schema(), o.proname)::@regproc \
+('@regproc', 'coalesce((SELECT coalesce((SELECT n.oid FROM @pg_proc AS n \
+    WHERE n.proname = o.proname AND n.pronamespace = {home} AND {args:n} = {args:o}), 0::@oid)::@regproc \
     FROM @pg_proc AS o WHERE o.oid = # AND o.pronamespace = {schema}), #)'), \
-('@regprocedure', 'coalesce((SELECT @format(''%I.%I(%s)'', @current_schema(), o.proname, (SELECT @string_agg(\
-        CASE WHEN t.typnamespace = {schema} THEN @format(''%I.%I'', @current_schema(), t.typname) \
-        ELSE @format_type(t.oid, NULL) END, '','' ORDER BY p.place) \
-        FROM @unnest(o.proargtypes) WITH ORDINALITY AS p(type, place) JOIN @pg_type AS t ON t.oid = p.type))::@regprocedure \
+('@regprocedure', 'coalesce((SELECT coalesce((SELECT n.oid FROM @pg_proc AS n \
+    WHERE n.proname = o.proname AND n.pronamespace = {home} AND {args:n} = {args:o}), 0::@oid)::@regprocedure \
     FROM @pg_proc AS o WHERE o.oid = # AND o.pronamespace = {schema}), #)')";
+
+/// The types of the arguments of a function `~`, those of its schema by name; for `{args:..}` in [`MOVED`].
+const ARGUMENTS: &str = "ARRAY(SELECT CASE WHEN t.typnamespace = ~.pronamespace THEN ''.'' || t.typname::@text \
+    ELSE t.oid::@text END FROM @unnest(~.proargtypes) WITH ORDINALITY AS p(type, place) \
+    JOIN @pg_type AS t ON t.oid = p.type ORDER BY p.place)";
+
+/// The number of the schema that is the path.
+const HOME: &str = "@to_regnamespace(@quote_ident(@current_schema()))";
 
 /// Spells a text out, for the schema of this number.
 pub(super) fn expand(text: &str, schema: u32) -> String {
     let text = each(text, "{f:", |name| format!("{SUPPORT}{name})"));
     let text = each(&text, "{role:", |role| ROLE.replace('#', role));
+    let moved = each(MOVED, "{args:", |name| ARGUMENTS.replace('~', name));
     [
         ("{copied}", COPIED),
         ("{relations}", RELATIONS),
@@ -106,7 +116,8 @@ pub(super) fn expand(text: &str, schema: u32) -> String {
         ("{sequence}", SEQUENCE),
         ("{of_identity}", OF_IDENTITY),
         ("{stored}", STORED),
-        ("{moved}", MOVED),
+        ("{moved}", &moved),
+        ("{home}", HOME),
         ("{space}", SPACE),
         ("{schema}", &schema.to_string()),
         ("@", "pg_catalog."),

@@ -28,6 +28,17 @@ SELECT @format('column %I.%I, of type %s', c.relname, a.attname, @format_type(a.
 WHERE c.relkind = 'r' AND (a.atttypid = '@regnamespace'::@regtype OR a.made_of IN \
     (SELECT '@regnamespace'::@regtype UNION ALL SELECT m.type FROM (VALUES {moved}) AS m(type, value)))";
 
+/// For each column whose values stand for objects by their number a question: whether some stand for what has no copy on
+/// the path.
+pub(in crate::catalog) const STANDING: &str = "\
+SELECT @format('SELECT %L::@text AS text, ''{}''::@text[] AS roles WHERE EXISTS (\
+    SELECT FROM ONLY %I.%I AS source_row WHERE %s = 0::@oid AND source_row.%I <> 0::@oid)', \
+    @format('column %I.%I is 0, which stands for nothing, where what it stood for has no copy', c.relname, a.attname), \
+    n.nspname, c.relname, @replace(m.value, '#', 'source_row.' || @quote_ident(a.attname)), a.attname) AS text, \
+'{}'::@text[] AS roles FROM {relations} AS c JOIN @pg_namespace AS n ON n.oid = c.relnamespace, \
+LATERAL (SELECT a.attname, a.attnum, a.atttypid {stored}) AS a JOIN (VALUES {moved}) AS m(type, value) ON m.type = a.atttypid \
+WHERE c.relkind = 'r' ORDER BY c.oid, a.attnum";
+
 /// All sequences, those of identity columns too.
 pub(in crate::catalog) const COUNTERS: &str = "\
 SELECT @quote_ident(c.relname) AS text, '{}'::@text[] AS roles FROM {copied} AS c WHERE c.relkind = 'S' ORDER BY c.oid";
