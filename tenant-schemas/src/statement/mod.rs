@@ -168,12 +168,31 @@ pub(crate) fn queries_call(sql: &str) -> bool {
             // Its query stands elsewhere.
             Some(first) if is(first, "refresh") => return true,
             Some(first) if is_any(first, &["comment", "drop", "grant", "revoke"]) => return false,
+            Some(first) if is(first, "create") && is_index(&words) => {
+                let columns = statement.text.split_once('(');
+                return columns.is_some_and(|(_, columns)| !calls::calls_known(columns));
+            }
             Some(first) if is(first, "create") => &["select", "values"],
-            Some(first) if is(first, "alter") => &["check", "default", "exclude", "using"],
+            Some(first) if is(first, "alter") => &[
+                "check",
+                "default",
+                "exclude",
+                "expression",
+                "generated",
+                "using",
+            ],
             Some(_) => return !calls::calls_known(statement.text),
         };
         words.iter().any(|word| is_any(word, evaluate)) && !calls::calls_known(statement.text)
     })
+}
+
+/// Whether a `CREATE` makes an index.
+fn is_index(words: &[&str]) -> bool {
+    let mut words = words.iter().skip(1);
+    words
+        .find(|word| !is(word, "unique"))
+        .is_some_and(|word| is(word, "index"))
 }
 
 /// The settings that `sql` changes until its transaction ends, but for the search path: as `SHOW` names them.
@@ -304,6 +323,21 @@ mod tests {
                 true,
             ),
             ("ALTER TABLE rooms ADD CHECK (is_fine(who))", true),
+            (
+                "ALTER TABLE rooms ADD COLUMN k text GENERATED ALWAYS AS (f(name)) STORED",
+                true,
+            ),
+            (
+                "ALTER TABLE rooms ALTER k SET EXPRESSION AS (f(name))",
+                true,
+            ),
+            ("CREATE INDEX ON rooms (f(name))", true),
+            ("CREATE UNIQUE INDEX i ON rooms (a) WHERE f(a)", true),
+            ("CREATE INDEX i ON rooms USING gin (a, (b || c))", false),
+            (
+                "ALTER TABLE rooms ADD COLUMN id int GENERATED ALWAYS AS IDENTITY",
+                false,
+            ),
             ("EXPLAIN ANALYZE SELECT login()", true),
             ("ALTER TABLE rooms ADD COLUMN beds int DEFAULT 2", false),
             ("ALTER TABLE rooms ADD COLUMN name varchar(20)", false),
