@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::Connection as _;
+use diesel::connection::SimpleConnection as _;
 use diesel::result::{Error as DieselError, QueryResult};
 
 use crate::connection::{Scope, TenantConnection};
@@ -309,7 +310,8 @@ impl<T: TenantModel> Migrate<'_, T> {
 
     /// Does what is pending in a schema with one message. `None` if that is not enough, or the
     /// schema is not as it was known to be: nothing was done then. Nor is it known to be if the
-    /// connection was lost, which counts if it is to be tried `again`.
+    /// connection was lost, which counts if it is to be tried `again`; if not, it is made sure before that
+    /// there is one.
     fn run_at_once(
         &self,
         job: &Job,
@@ -322,6 +324,11 @@ impl<T: TenantModel> Migrate<'_, T> {
         let registry = self.registry();
         let mut conn = self.tenancy.pool().get()?;
         if !conn.is_ready_alone() {
+            return Ok(None);
+        }
+        // Whatever took the last one may have ended those that wait, too.
+        if !again && conn.own(|inner| inner.batch_execute("SELECT")).is_err() {
+            conn.condemn();
             return Ok(None);
         }
         let message = at_once.message(registry, &job.schema, seen);

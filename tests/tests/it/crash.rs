@@ -568,6 +568,29 @@ fn a_migration_that_brings_the_server_down_is_not_sent_to_a_whole_fleet() {
 }
 
 #[test]
+fn what_ends_all_sessions_once_is_one_tenants_failure() {
+    let db = fleet();
+    let kill = "ALTER TABLE rooms ADD COLUMN beds integer; \
+        DO $$ BEGIN IF current_schema() = 't05' THEN \
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid(); \
+        PERFORM pg_sleep(0.2); PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; END $$";
+    let killing = sql_app(
+        "kills",
+        AppScope::Tenant,
+        &[("2024-09-01-000000_kills", kill, "")],
+    );
+    // Each has been used when it happens, and four are idle then.
+    let tenancy = db.again(|builder| {
+        let builder = builder.app(customers()).app(hotels()).app(killing);
+        builder.pool_size(5)
+    });
+    let report = tenancy.migrate().tenants().run().expect("a report");
+    let failed: Vec<&str> = report.failed().map(|(schema, _)| schema.as_str()).collect();
+    assert_eq!(failed, ["t05"], "{report:?}");
+}
+
+#[test]
 fn a_connection_that_is_lost_is_one_tenants_failure() {
     let kill = "DO $$ BEGIN IF current_schema() IN ('t03', 't07') THEN \
         PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; END $$";
