@@ -436,7 +436,9 @@ impl<'a, T: TenantModel> Migrate<'a, T> {
             match self.run_tenants() {
                 Ok(tenants) => outcomes.extend(tenants),
                 // What they are read from may just have been reverted.
-                Err(error) if !outcomes.is_empty() && !self.concerns_tenants() => {
+                Err(error @ Error::Database { .. })
+                    if !outcomes.is_empty() && !self.concerns_tenants() =>
+                {
                     log::debug!("the tenants, who lack nothing, can't be read: {error}");
                 }
                 Err(error) => return Err(error),

@@ -309,6 +309,15 @@ fn c47_what_was_reverted_in_the_shared_schema_is_reported_if_the_tenants_go_with
 }
 
 #[test]
+fn a_schema_that_is_no_tenants_is_an_error_also_beside_an_app_that_tenants_do_not_have() {
+    let (_db, tenancy) = behind();
+    let (public, typo) = (name("public"), name("t11"));
+    let migrate = tenancy.migrate().schema(&public).schema(&typo);
+    let error = migrate.app("customers").run().expect_err("a typo");
+    assert!(matches!(error, Error::NotSaved { .. }), "{error}");
+}
+
+#[test]
 fn c47_redo_takes_the_last_migration_back_and_applies_it_again() {
     let (db, tenancy) = behind();
     let t2 = name("t2");
