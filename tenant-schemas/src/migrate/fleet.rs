@@ -288,10 +288,17 @@ impl<T: TenantModel> Migrate<'_, T> {
             }
             let path = registry.policy.migration_path(&job.schema, false);
             let scope = Scope::new(path);
-            let mut conn = self.tenancy.checkout(&scope)?;
+            let tenant = job.tenant.as_deref();
+            let tenant = tenant.and_then(|tenant| tenant.downcast_ref::<T>());
+            let mut conn = match (self.tenancy.checkout(&scope), tenant) {
+                (Err(error @ Error::NoSuchSchema { .. }), Some(tenant)) => {
+                    let mut conn = self.tenancy.public()?;
+                    return present(tenant, &mut conn).and(Err(error));
+                }
+                (conn, _) => conn?,
+            };
             locked(&mut conn, &job.schema, |conn| {
-                let tenant = job.tenant.as_deref();
-                let Some(tenant) = tenant.and_then(|tenant| tenant.downcast_ref::<T>()) else {
+                let Some(tenant) = tenant else {
                     return job.run_locked(conn, registry);
                 };
                 conn.with_public(|conn| {

@@ -95,7 +95,8 @@ pub(crate) use self::run::{emit, lock};
 ///
 /// One broken tenant leaves the others up to date. After the cause is seen to,
 /// [`schema`](Self::schema) runs that tenant alone. A tenant that was renamed or deleted
-/// while the run went on has failed, with [`Error::SchemaNameChanged`] or [`Error::NotSaved`].
+/// while the run went on has failed, with [`Error::SchemaNameChanged`] or [`Error::NotSaved`]; not if
+/// its schema was left, and what was pending in it was one message: that goes by the schema, not by the row.
 ///
 /// If no connection can be had, or it is lost, for three tenants in a row, the server is gone or the
 /// migration brings it down: no further one is begun, and the others are [`Error::Skipped`].

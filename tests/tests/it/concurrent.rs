@@ -384,6 +384,43 @@ fn c45_whoever_has_a_name_since_the_fleet_was_read_is_not_taken_for_the_one_befo
 }
 
 #[test]
+fn a_tenant_that_has_another_name_since_the_fleet_was_read_is_told_from_one_whose_schema_is_lost() {
+    for is_told in [false, true] {
+        let db = Db::new();
+        let [_, t2, t3] = db.tenants(["t1", "t2", "t3"]);
+        let other = db.again(|builder| builder.app(customers()).app(hotels()));
+        let meanwhile = After(move || {
+            let mut conn = other.public().expect("a connection");
+            let mut t2 = t2.clone();
+            t2.rename(&mut conn, &name("other")).expect("renamed");
+            let drop = DeleteOptions::new().auto_drop_schema(true);
+            t3.delete_with(&mut conn, drop).expect("deleted");
+        });
+        let tenancy = db.again(|builder| {
+            let builder = builder.app(customers()).app(hotels()).app(counting());
+            if is_told {
+                // Then it goes step by step.
+                builder.listener(|_| Ok(()))
+            } else {
+                builder
+            }
+        });
+        let migrate = tenancy.migrate().tenants().atomic(true);
+        let report = migrate.executor(meanwhile).run().expect("a report");
+        let outcome = |schema| report.outcome(&name(schema)).expect("an outcome");
+        assert!(outcome("t1").is_ok(), "{report:?}");
+        assert!(
+            matches!(outcome("t2"), Err(Error::SchemaNameChanged { .. })),
+            "{report:?}"
+        );
+        assert!(
+            matches!(outcome("t3"), Err(Error::NotSaved { .. })),
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
 fn a_schema_that_goes_while_a_run_waits_for_its_lock_is_not_made_anew() {
     let db = Db::new();
     let [t1] = db.tenants(["t1"]);
