@@ -11,7 +11,7 @@ use diesel::prelude::*;
 use private_postgres::Server;
 use tenant_schemas::{App, AppScope, Error, Event, Lifecycle as _, Tenancy, TenancyBuilder};
 
-use crate::support::{Client, Db, client, customers, hotels, sql_app, strings};
+use crate::support::{Client, Db, client, customers, hotels, name, sql_app, strings};
 
 /// Holds the URL of the database, for the program that is to be killed.
 const URL: &str = "TENANT_SCHEMAS_CRASH_URL";
@@ -570,20 +570,30 @@ fn a_migration_that_brings_the_server_down_is_not_sent_to_a_whole_fleet() {
 #[test]
 fn what_ends_all_sessions_once_is_one_tenants_failure() {
     let db = fleet();
-    let kill = "ALTER TABLE rooms ADD COLUMN beds integer; \
-        DO $$ BEGIN IF current_schema() = 't05' THEN \
-        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
-        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid(); \
-        PERFORM pg_sleep(0.2); PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); END IF; END $$";
-    let killing = sql_app(
-        "kills",
-        AppScope::Tenant,
-        &[("2024-09-01-000000_kills", kill, "")],
+    db.run("CREATE FUNCTION public.die() RETURNS void LANGUAGE sql AS 'SELECT'");
+    let before = ("2024-09-01-000000_before", "SELECT public.die()", "SELECT");
+    let app = |migrations: &[_]| sql_app("kills", AppScope::Tenant, migrations);
+    // One of them lacks two migrations: it goes step by step, and meets no dead session.
+    let older = db.again(|builder| {
+        let builder = builder.app(customers()).app(hotels());
+        builder.app(app(&[before]))
+    });
+    let migrated = |report: tenant_schemas::Report<_>| report.into_result().expect("migrated");
+    migrated(older.migrate().tenants().run().expect("a report"));
+    let back = older.migrate().schema(&name("t05")).app("kills");
+    migrated(back.to_zero().run().expect("a report"));
+    db.run(
+        "CREATE OR REPLACE FUNCTION public.die() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
+         PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid(); \
+         PERFORM pg_sleep(0.2); PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(10); END $$",
     );
-    // Each has been used when it happens, and four are idle then.
+    let beds = "ALTER TABLE rooms ADD COLUMN beds integer";
+    // Each has been used when it happens, and two are idle then.
     let tenancy = db.again(|builder| {
-        let builder = builder.app(customers()).app(hotels()).app(killing);
-        builder.pool_size(5)
+        let builder = builder.app(customers()).app(hotels());
+        let app = app(&[before, ("2024-09-02-000000_beds", beds, "")]);
+        builder.app(app).pool_size(3)
     });
     let report = tenancy.migrate().tenants().run().expect("a report");
     let failed: Vec<&str> = report.failed().map(|(schema, _)| schema.as_str()).collect();
