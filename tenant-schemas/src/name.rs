@@ -135,6 +135,11 @@ impl SchemaName {
         Self("public".into())
     }
 
+    /// PostgreSQL's own schema, in which there is nothing of anybody's.
+    pub(crate) fn system() -> Self {
+        Self("pg_catalog".into())
+    }
+
     /// The name as it is stored in `pg_namespace`.
     #[must_use]
     pub fn as_str(&self) -> &str {

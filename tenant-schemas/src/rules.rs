@@ -22,16 +22,22 @@ pub(crate) fn enforce(conn: &mut TenantConnection, registry: &Registry) -> Resul
     carrier(conn, registry)
 }
 
-/// Makes the type with which a statement can bring its path along.
+/// Makes the type with which a statement can bring its path along, and the function that vouches for one that
+/// needs none.
 fn carrier(conn: &mut TenantConnection, registry: &Registry) -> Result<()> {
     let public = registry.public();
     conn.own(|inner| {
-        if sql::carrier::has_carrier(inner, public)? {
-            return Ok(());
+        let (carrier, plain) = sql::carrier::has_carrier(inner, public)?;
+        if !plain {
+            sql::plain::create_plain(inner, public)?;
         }
-        sql::carrier::create_carrier(inner, public)?;
-        // Connections that missed it look again.
-        registry.policy.bump_generation();
+        if !carrier {
+            sql::carrier::create_carrier(inner, public)?;
+        }
+        if !carrier || !plain {
+            // Connections that missed it look again.
+            registry.policy.bump_generation();
+        }
         Ok(())
     })
     .map_err(|error| Error::database("making the type of paths", error))

@@ -20,6 +20,7 @@ pub(crate) mod ledgers;
 pub(crate) mod locks;
 #[cfg(feature = "manage")]
 pub(crate) mod manage;
+pub(crate) mod plain;
 pub(crate) mod ready;
 pub(crate) mod replan;
 pub(crate) mod schemas;

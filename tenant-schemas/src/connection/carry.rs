@@ -44,7 +44,11 @@ pub(super) enum Carrier {
     #[default]
     Unasked,
     Missing,
-    Type(u32),
+    /// Its number, and whether the function is there that vouches for plain tables.
+    Found {
+        oid: u32,
+        plain: bool,
+    },
 }
 
 /// What goes with a statement, and which.
@@ -83,12 +87,17 @@ impl TenantConnection {
         if !self.can_carry(&scope) || !statement.is_safe_to_cache_prepared(&Pg)? {
             return Ok(None);
         }
-        let Carrier::Type(oid) = self.carrier() else {
+        let Carrier::Found { oid, .. } = self.carrier() else {
             return Ok(None);
         };
         let path = scope.path;
         let again = self.plans.carries(&path, id);
         if again {
+            if self.is_at_home() {
+                self.home.disturb();
+            } else {
+                self.home.rest();
+            }
             // The type looks for the schema. If the statement fails, the path is due still.
             if let Some(scope) = &mut self.scope {
                 scope.looked = Some(epoch);
@@ -117,7 +126,7 @@ impl TenantConnection {
     }
 
     /// Whether nothing has to be sent before a statement but what it can take along.
-    fn can_carry(&self, scope: &Scope) -> bool {
+    pub(super) fn can_carry(&self, scope: &Scope) -> bool {
         let path = &scope.path;
         // What the tenant itself left may stay. Where several may have left something, the path
         // that is there does not say whose it is.
@@ -133,12 +142,12 @@ impl TenantConnection {
     }
 
     /// The type that sets the path, if the database has it.
-    fn carrier(&mut self) -> Carrier {
+    pub(super) fn carrier(&mut self) -> Carrier {
         if self.carrying.carrier == Carrier::Unasked {
             let public = self.policy.public.clone();
             let found = self.own_now(|inner| sql::carrier::carrier(inner, &public));
             self.carrying.carrier = match found {
-                Ok(Some(oid)) => Carrier::Type(oid),
+                Ok(Some((oid, plain))) => Carrier::Found { oid, plain },
                 _ => Carrier::Missing,
             };
         }

@@ -16,6 +16,7 @@ use diesel::r2d2::R2D2Connection;
 use diesel::result::{ConnectionResult, QueryResult};
 
 use super::watch::{self, Watch};
+use super::written::Written;
 use super::{TenantConnection, TenantTransactionManager};
 
 impl ConnectionSealed for TenantConnection {}
@@ -99,6 +100,15 @@ impl LoadConnection for TenantConnection {
         T: Query + QueryFragment<Pg> + QueryId + 'query,
         Pg: QueryMetadata<T::SqlType>,
     {
+        if let Some(qualified) = self.qualified(&source)? {
+            let written = Written::qualified(&source, qualified.text());
+            self.notes.set_harmless(true);
+            let rows = LoadConnection::<DefaultLoadingMode>::load(&mut *self.inner, written);
+            self.notes.set_harmless(false);
+            if let Some(rows) = self.end_qualified(qualified, rows) {
+                return rows;
+            }
+        }
         let cargo = self.cargo(&source)?;
         if cargo.is_none() {
             self.ensure()?;

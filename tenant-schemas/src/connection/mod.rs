@@ -8,6 +8,7 @@ mod belief;
 mod carry;
 mod copy;
 mod diesel_impl;
+mod home;
 mod own;
 mod plans;
 mod rack;
@@ -40,6 +41,7 @@ use crate::sql;
 
 use self::belief::{Belief, Beliefs};
 use self::carry::Carrying;
+use self::home::Home;
 use self::plans::Plans;
 use self::rack::Session;
 use self::served::Served;
@@ -80,7 +82,8 @@ struct AfterCommit {
 ///
 /// Before a statement is sent, the path that the server has is known to be the
 /// path of the scope, or is sent first; [`SetCalls`] says when it counts as
-/// known. A transaction has it from `BEGIN` on; a nested scope in it sets its own with `SET LOCAL`.
+/// known. With [`SetCalls::FirstStatement`] a statement may name its schema itself instead, on a path on
+/// which nothing else is found. A transaction has it from `BEGIN` on; a nested scope in it sets its own with `SET LOCAL`.
 /// Prepared statements and the types that Diesel remembers are kept apart, tenant
 /// by tenant, so that a connection that comes back to one finds its statements
 /// planned. They end in a comment, such as `/*3*/`. Those of code that borrowed the
@@ -201,6 +204,7 @@ pub struct TenantConnection {
     /// How often its tenant was there to stay, lately.
     credit: u64,
     carrying: Carrying,
+    home: Home,
     after_commit: Vec<AfterCommit>,
     /// How often something may have been rolled back.
     undone: Undone,
@@ -237,6 +241,7 @@ impl TenantConnection {
             born: Instant::now(),
             credit: 0,
             carrying: Carrying::default(),
+            home: Home::default(),
             after_commit: Vec::new(),
             undone: Undone::default(),
             roles: 0,

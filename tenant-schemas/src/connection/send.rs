@@ -39,6 +39,7 @@ pub(super) struct PathChanges {
 impl TenantConnection {
     /// Looks for the schema of a scope, and sends its path.
     pub(super) fn arrive(&mut self, scope: &mut Scope, arrival: Arrival) -> Result<()> {
+        self.home.disturb();
         // What changes while it is looked for has it looked for again.
         let epoch = self.epoch_now();
         self.refuse_moved(scope)?;
@@ -290,6 +291,9 @@ impl TenantConnection {
             self.resident = None;
         }
         self.epoch = changes.epoch;
+        if changes.aged {
+            self.home.clear();
+        }
         if changes.clears {
             self.forget_prepared();
             self.plans.clear();

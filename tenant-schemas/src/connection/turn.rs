@@ -157,6 +157,7 @@ impl TenantConnection {
 
     /// Makes sure that the server has the path of the scope, whatever happened since.
     pub(super) fn ensure(&mut self) -> QueryResult<()> {
+        self.home.disturb();
         self.observe();
         if std::mem::take(&mut self.carrying.unheard) {
             self.forget_notifications();

@@ -52,6 +52,19 @@ impl<T: QueryFragment<Pg>> Written<T> {
     }
 }
 
+impl<T> Written<T> {
+    /// A statement that is sent from home, with this text.
+    pub(super) fn qualified(statement: T, text: &str) -> Self {
+        Self {
+            statement,
+            text: text.to_owned(),
+            mark: text.len(),
+            kept: true,
+            turn: None,
+        }
+    }
+}
+
 impl<T: QueryFragment<Pg>> QueryFragment<Pg> for Written<T> {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         if let Some(turn) = &self.turn {

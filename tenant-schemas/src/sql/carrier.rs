@@ -21,17 +21,26 @@ const WASH: &str = "__tenant_schemas_wash_1";
 /// look whether its plan fits the search path afterwards.
 const MAJORS: std::ops::RangeInclusive<u32> = 13..=18;
 
-/// Whether the type is there.
-pub(crate) fn has_carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<bool> {
+/// Whether the type is there, and the [function](super::plain) for statements that do without it.
+pub(crate) fn has_carrier(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+) -> QueryResult<(bool, bool)> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Bool)]
-        found: bool,
+        carrier: bool,
+        #[diesel(sql_type = Bool)]
+        plain: bool,
     }
-    let row: Row = diesel::sql_query("SELECT pg_catalog.to_regtype($1) IS NOT NULL AS found")
-        .bind::<Text, _>(within(public, CARRIER))
-        .get_result(conn)?;
-    Ok(row.found)
+    let row: Row = diesel::sql_query(
+        "SELECT pg_catalog.to_regtype($1) IS NOT NULL AS carrier, \
+         pg_catalog.to_regprocedure($2) IS NOT NULL AS plain",
+    )
+    .bind::<Text, _>(within(public, CARRIER))
+    .bind::<Text, _>(super::plain::signature(public))
+    .get_result(conn)?;
+    Ok((row.carrier, row.plain))
 }
 
 /// Makes the type: text, and a value of it is a search path that begins with a schema that is there.
@@ -62,15 +71,21 @@ CREATE DOMAIN {carrier} AS pg_catalog.text CONSTRAINT {IS_THERE} CHECK ((
     ))
 }
 
-/// The type, if it is there and the session may use it.
-pub(crate) fn carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResult<Option<u32>> {
+/// The type, if it is there and the session may use it; and whether it may call the function that vouches
+/// for plain tables.
+pub(crate) fn carrier(
+    conn: &mut PgConnection,
+    public: &SchemaName,
+) -> QueryResult<Option<(u32, bool)>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Oid)]
         oid: u32,
+        #[diesel(sql_type = Bool)]
+        plain: bool,
     }
     let row: Option<Row> = diesel::sql_query(format!(
-        "SELECT t.oid FROM pg_catalog.pg_type AS t \
+        "SELECT t.oid, {has_plain} AS plain FROM pg_catalog.pg_type AS t \
          WHERE t.oid = pg_catalog.to_regtype($1) AND t.typtype = 'd' \
          AND EXISTS (SELECT FROM pg_catalog.pg_constraint AS c \
          WHERE c.contypid = t.oid AND c.conname = '{IS_THERE}') \
@@ -79,10 +94,11 @@ pub(crate) fn carrier(conn: &mut PgConnection, public: &SchemaName) -> QueryResu
          AND pg_catalog.current_setting('server_version_num')::int BETWEEN {} AND {}",
         MAJORS.start() * 10_000,
         MAJORS.end() * 10_000 + 9_999,
+        has_plain = super::plain::has_plain(public),
     ))
     .bind::<Text, _>(within(public, CARRIER))
     .bind::<Text, _>(within(public, WASH) + "()")
     .get_result(conn)
     .optional()?;
-    Ok(row.map(|row| row.oid))
+    Ok(row.map(|row| (row.oid, row.plain)))
 }

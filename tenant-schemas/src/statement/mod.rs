@@ -6,9 +6,11 @@
 
 mod calls;
 mod effects;
+mod plain;
 mod split;
 
 pub(crate) use self::effects::Effects;
+pub(crate) use self::plain::{OPERATORS, PlainSelect};
 use self::split::Statements;
 pub(crate) use self::split::split;
 

@@ -22,6 +22,7 @@
 //! `first_statement` · the path on its way with the first statement of a checkout
 //! `fleet` · what a check costs, what `verify` sees, who is told, and who walks the fleet
 //! `generation` · connections look again once a change is committed
+//! `home` · statements that name their schema, from a session where nothing of anybody's is found
 //! `isolation` · whose rows a query sees, after transactions and scopes that failed too
 //! `jobs` · a job and its tenant: what travels, where it runs, and when it does not
 //! `jobs_provision` · tenants that get their schema from a job, and a page that shows how far it is
@@ -74,6 +75,7 @@ mod fall_through;
 mod first_statement;
 mod fleet;
 mod generation;
+mod home;
 mod isolation;
 mod jobs;
 mod jobs_provision;

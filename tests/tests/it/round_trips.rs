@@ -288,6 +288,42 @@ fn c21_first_statement_sends_nothing_for_a_checkout_and_one_message_for_a_query(
 }
 
 #[test]
+fn c21_statements_that_name_their_schema_take_one_message_and_what_needs_the_path_one_more() {
+    let meter = Meter::new(SetCalls::FirstStatement);
+    let rest = || {
+        for turn in [Meter::acme, Meter::globex].repeat(20) {
+            // It may be new to the session, at home.
+            assert!(meter.messages(|| read(&mut turn(&meter))).len() <= 3);
+        }
+    };
+    for _ in 0..2 {
+        rest();
+        for turn in [Meter::acme, Meter::globex, Meter::globex, Meter::acme] {
+            let messages = meter.expect(1, |meter| read(&mut turn(meter)));
+            assert!(messages[0].contains("\".\"rooms\" OFFSET"), "{messages:?}");
+            meter.expect(2, |meter| {
+                let mut conn = turn(meter);
+                read(&mut conn);
+                read(&mut conn);
+            });
+        }
+        let messages = meter.expect(6, |meter| {
+            let mut conn = meter.acme();
+            read(&mut conn);
+            in_transaction(&mut conn);
+        });
+        assert!(messages[1].contains("set_config('search_path', '\"acme\""));
+    }
+    // By now both ways of sending it are prepared: to go home is the only message that is not a query.
+    let all = meter.messages(|| {
+        for turn in [Meter::acme, Meter::globex].repeat(50) {
+            read(&mut turn(&meter));
+        }
+    });
+    assert_eq!(all.len(), 100 + 1);
+}
+
+#[test]
 fn c21_every_statement_takes_one_round_trip_more_for_each() {
     let meter = Meter::new(SetCalls::EveryStatement);
     meter.expect(1, |meter| drop(meter.acme()));
