@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::Path;
+use std::process::Command;
 use std::{env, fs};
 
 use chrono::{SecondsFormat, Utc};
@@ -76,6 +77,9 @@ impl fmt::Display for Unit {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     command: String,
+    /// Which commit was measured, as far as Git can tell.
+    #[serde(default)]
+    commit: Option<String>,
     date: String,
     processor: String,
     cores: usize,
@@ -101,6 +105,7 @@ impl Run {
                 "cargo run --release -p tenant-schemas-benches -- {}",
                 arguments.join(" ")
             ),
+            commit: commit(),
             date: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
             processor: model.map_or("unknown", |(_, model)| model).to_owned(),
             cores: std::thread::available_parallelism()?.get(),
@@ -115,6 +120,17 @@ impl Run {
             optimized: !cfg!(debug_assertions),
         })
     }
+}
+
+/// The commit of the working directory, and whether something was changed since.
+fn commit() -> Option<String> {
+    let described = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--exclude", "*"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let commit = String::from_utf8(described.stdout).ok()?;
+    Some(commit.trim().to_owned())
 }
 
 /// What is written to a file.
@@ -149,6 +165,7 @@ pub(crate) fn text(run: &Run, group: &Group) -> String {
     }
     let Run {
         command,
+        commit,
         date,
         processor,
         cores,
@@ -162,9 +179,12 @@ pub(crate) fn text(run: &Run, group: &Group) -> String {
         .iter()
         .map(|(name, value)| format!("{name} = '{value}'"))
         .collect();
+    let commit = commit
+        .as_deref()
+        .map_or_else(String::new, |commit| format!(" at {commit}"));
     let _ = write!(
         text,
-        "\n{command}\n{date}, {processor}, {cores} cores, load before {load}, Linux {kernel}\n\
+        "\n{command}{commit}\n{date}, {processor}, {cores} cores, load before {load}, Linux {kernel}\n\
          PostgreSQL {postgresql}, fsync on, {}\n",
         settings.join(", ")
     );
