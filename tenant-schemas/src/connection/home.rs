@@ -24,6 +24,7 @@ use crate::error::Result;
 use crate::name::SchemaName;
 use crate::path::SearchPath;
 use crate::sql;
+use crate::sql::plain::Plans;
 use crate::statement::PlainSelect;
 
 use super::TenantConnection;
@@ -35,6 +36,12 @@ use super::send::Arrival;
 /// After so many checkouts in a row, each of which was one statement that took its path along, a session
 /// goes home.
 const QUIET: u32 = 32;
+
+/// After so many runs of a text it is asked whether PostgreSQL keeps a plan of it.
+const ASK: u32 = 64;
+
+/// So many plans PostgreSQL makes of each statement before it thinks of keeping one.
+const TRIES: i64 = 5;
 
 /// What a connection knows of statements that need no path.
 pub(super) struct Home {
@@ -48,8 +55,10 @@ pub(super) struct Home {
 
 struct Plain {
     select: PlainSelect,
-    /// It was sent from home before, and ran.
-    ran: bool,
+    /// How often it was sent from home, and ran.
+    runs: u32,
+    /// PostgreSQL is known to keep a plan of it.
+    kept: bool,
 }
 
 /// A statement as it is sent from home.
@@ -88,9 +97,35 @@ impl Home {
         self.texts.clear();
     }
 
+    /// Notes that a text ran; says whether to ask about its plans.
+    fn has_run(&mut self, text: &str) -> bool {
+        let Some(Some(plain)) = self.texts.get_mut(text) else {
+            return false;
+        };
+        plain.runs = plain.runs.wrapping_add(1).max(1);
+        !plain.kept && plain.runs.is_multiple_of(ASK)
+    }
+
+    /// Notes how a text was planned for one tenant. What is planned each time is vouched for
+    /// each time, which takes longer than to turn the session.
+    fn heard_of_plans(&mut self, text: &str, plans: Option<Plans>) {
+        let Some(heard) = self.texts.get_mut(text) else {
+            return;
+        };
+        match plans {
+            Some(plans) if plans.kept == 0 && plans.thrown_away > TRIES => *heard = None,
+            Some(plans) if plans.kept == 0 => {}
+            _ => heard.iter_mut().for_each(|plain| plain.kept = true),
+        }
+    }
+
     fn plain(&mut self, text: &str) -> Option<&Plain> {
         if !self.texts.contains_key(text) {
-            let plain = PlainSelect::read(text).map(|select| Plain { select, ran: false });
+            let plain = PlainSelect::read(text).map(|select| Plain {
+                select,
+                runs: 0,
+                kept: false,
+            });
             self.texts.insert(text.into(), plain);
         }
         self.texts.get(text)?.as_ref()
@@ -141,7 +176,7 @@ impl TenantConnection {
             text: format!("{select} OFFSET {required}"),
             written: text,
             plain: required,
-            ran: plain.ran,
+            ran: plain.runs > 0,
         };
         if !at_home && self.go_home().is_err() {
             // What is wrong shows on the way to the tenant's path.
@@ -175,15 +210,16 @@ impl TenantConnection {
         result: QueryResult<R>,
     ) -> Option<QueryResult<R>> {
         let Qualified {
+            text,
             written,
             plain,
             ran,
-            ..
         } = sent;
         let error = match result {
             Ok(rows) => {
-                if !ran && let Some(Some(plain)) = self.home.texts.get_mut(written.as_str()) {
-                    plain.ran = true;
+                if self.home.has_run(&written) {
+                    let asked = self.own_now(|inner| sql::plain::plans(inner, &text));
+                    self.home.heard_of_plans(&written, asked.ok());
                 }
                 return Some(Ok(rows));
             }

@@ -120,7 +120,9 @@ pub enum SetCalls {
     /// columns of built-in types or enums alone, and that nobody has made operators `=`, `<` and the like (as `citext`
     /// and `hstore` do). All else is sent as above. If something that needs the path follows in such a checkout, it
     /// is sent first, a round trip more than if the first statement had taken it along; and the
-    /// session does without this for the next 32. Each such statement is prepared once more for each tenant.
+    /// session does without this for the next 32. Each such statement is prepared once more for
+    /// each tenant. To make sure takes as long as to plan it, so one that PostgreSQL plans each time
+    /// is not sent from home any more when that is seen (from PostgreSQL 14 on).
     ///
     /// The type is a domain in the public schema, `__tenant_schemas_path_1`, with a function that
     /// it calls, and plain tables have another, `__tenant_schemas_plain_1`; a migration of the shared schema makes them. Without them, for a role that may not

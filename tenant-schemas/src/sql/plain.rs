@@ -7,7 +7,9 @@
 
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::PgConnection;
+use diesel::prelude::*;
 use diesel::result::QueryResult;
+use diesel::sql_types::{BigInt, Text};
 
 use super::{literal, within};
 use crate::name::SchemaName;
@@ -40,15 +42,23 @@ BEGIN
     RETURN current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
         AND has_schema_privilege(schema, 'USAGE')
         AND NOT EXISTS (
+            SELECT FROM pg_operator WHERE oid >= {USERS} AND oprname = ANY ('{{{operators}}}')
+        )
+        AND NOT EXISTS (
+            SELECT FROM pg_cast
+            WHERE oid >= {USERS} AND castcontext = 'i' AND castfunc >= {USERS}
+        )
+        AND NOT EXISTS (
             SELECT FROM unnest(tables) AS named (name)
             LEFT JOIN pg_class AS c ON c.relname = named.name
                 AND c.relnamespace = to_regnamespace(quote_ident(schema))
             WHERE c.relkind IS DISTINCT FROM 'r'
                 OR c.relrowsecurity OR c.relhasrules OR c.relhassubclass
+                OR to_regclass(quote_ident(named.name)) IS NOT NULL
                 OR EXISTS (
                     SELECT FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
-                    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                        AND t.typnamespace <> 'pg_catalog'::regnamespace AND t.typtype <> 'e'
+                    WHERE a.attrelid = c.oid AND a.attnum > 0
+                        AND t.oid >= {USERS} AND t.typtype <> 'e'
                 )
                 OR EXISTS (
                     SELECT FROM pg_depend
@@ -57,23 +67,16 @@ BEGIN
                 )
                 OR EXISTS (
                     SELECT FROM pg_depend AS part
-                    JOIN pg_depend AS uses ON uses.classid = part.classid AND uses.objid = part.objid
+                    JOIN pg_depend AS uses
+                        ON uses.classid = part.classid AND uses.objid = part.objid
                     WHERE part.refclassid = 'pg_class'::regclass AND part.refobjid = c.oid
                         AND part.classid IN (
-                            'pg_class'::regclass, 'pg_constraint'::regclass, 'pg_statistic_ext'::regclass
+                            'pg_class'::regclass, 'pg_constraint'::regclass,
+                            'pg_statistic_ext'::regclass
                         )
                         AND uses.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
                 )
-                OR EXISTS (
-                    SELECT FROM pg_class AS own
-                    WHERE own.relname = named.name AND own.relnamespace = 'pg_catalog'::regnamespace
-                )
-        )
-        AND NOT EXISTS (
-            SELECT FROM pg_operator
-            WHERE oprname = ANY ('{{{operators}}}') AND oprnamespace <> 'pg_catalog'::regnamespace
-        )
-        AND NOT EXISTS (SELECT FROM pg_cast WHERE castcontext = 'i' AND castfunc >= {USERS});
+        );
 END
 $plain$;
 CREATE OR REPLACE FUNCTION {plain}(schema text, tables text[]) RETURNS bigint
@@ -104,6 +107,25 @@ pub(crate) fn has_plain(public: &SchemaName) -> String {
     format!(
         "coalesce(pg_catalog.has_function_privilege(pg_catalog.to_regprocedure({function}), 'EXECUTE'), false)"
     )
+}
+
+/// How often a prepared statement ran with a plan that is kept, and with one of its own.
+#[derive(QueryableByName)]
+pub(crate) struct Plans {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) kept: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) thrown_away: i64,
+}
+
+/// How a statement that this session has prepared was planned; an error in PostgreSQL 13, which does not say.
+pub(crate) fn plans(conn: &mut PgConnection, statement: &str) -> QueryResult<Plans> {
+    diesel::sql_query(
+        "SELECT generic_plans AS kept, custom_plans AS thrown_away \
+         FROM pg_catalog.pg_prepared_statements WHERE statement OPERATOR(pg_catalog.=) $1",
+    )
+    .bind::<Text, _>(statement)
+    .get_result(conn)
 }
 
 /// What is zero if these are plain tables of a schema, and an error otherwise.

@@ -314,6 +314,11 @@ fn c21_statements_that_name_their_schema_take_one_message_and_what_needs_the_pat
         });
         assert!(messages[1].contains("set_config('search_path', '\"acme\""));
     }
+    // PostgreSQL is asked once whether it keeps the plan.
+    for _ in 0..3 {
+        rest();
+    }
+    in_transaction(&mut meter.acme());
     // By now both ways of sending it are prepared: to go home is the only message that is not a query.
     let all = meter.messages(|| {
         for turn in [Meter::acme, Meter::globex].repeat(50) {
